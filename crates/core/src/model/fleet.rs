@@ -1,0 +1,33 @@
+//! The wanted fleet.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{
+    DnsServer, DnsServerName, FleetId, Host, HostName, Image, ImageName, Network, NetworkName,
+    TargetFile, TargetFileName, Vm, VmName, Zone, ZoneName,
+};
+
+/// Everything the text of a fleet asks for. All references in it lead somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fleet {
+    /// The label of its `fleet` block.
+    pub name: String,
+    /// Its identity.
+    pub id: FleetId,
+    /// The directory its text lies in.
+    pub directory: PathBuf,
+    /// Physical hosts.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// Networks.
+    pub networks: BTreeMap<NetworkName, Network>,
+    /// Images.
+    pub images: BTreeMap<ImageName, Image>,
+    /// VMs, `count` spread out.
+    pub vms: BTreeMap<VmName, Vm>,
+    /// Name servers.
+    pub dns_servers: BTreeMap<DnsServerName, DnsServer>,
+    /// Zones.
+    pub zones: BTreeMap<ZoneName, Zone>,
+    /// Target files.
+    pub target_files: BTreeMap<TargetFileName, TargetFile>,
+}

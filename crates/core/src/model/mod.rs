@@ -1,0 +1,46 @@
+//! Plain values everybody speaks: names, sizes, addresses, the fleet and its parts. Knows no file,
+//! no network and no terminal.
+
+mod address;
+mod derive;
+mod digest;
+mod edit;
+mod field;
+mod fleet;
+mod host;
+mod image;
+mod impact;
+mod inventory;
+mod mark;
+mod name;
+mod network;
+mod observed;
+mod publish;
+mod secret;
+mod size;
+mod spec;
+mod vm;
+
+pub use address::{AddressError, AddressRange, Mac};
+pub use derive::{domain_uuid, network_uuid, nic_mac, seed_volume_name, volume_name};
+pub(crate) use digest::hex_of;
+pub use digest::{Checksum, Digest, DigestError};
+pub use edit::{Edit, EditKey, RecordKind, TargetGroup};
+pub use field::Field;
+pub use fleet::Fleet;
+pub use host::{Accel, Connection, Host, SshTarget};
+pub use image::{Image, ImageSource};
+pub use impact::Impact;
+pub use inventory::{Inventory, InventoryVm, VmState};
+pub use mark::Mark;
+pub use name::{DiskName, DnsServerName, ExporterName, HostName, ImageName, NetworkName};
+pub use name::{DomainName, FleetId, NameError};
+pub use name::{TargetFileName, VmName, ZoneName};
+pub use network::{Network, NetworkKind};
+pub use observed::{DomainShape, DomainState, DomainView, HostCard, HostView};
+pub use observed::{NetworkView, Observed, PoolView, Seen, VolumeView};
+pub use publish::{DnsServer, DnsServerKind, Place, TargetFile, Zone};
+pub use secret::Secret;
+pub use size::{Size, SizeError};
+pub use spec::{DiskSpec, DomainSpec, ImageSpec, NetworkSpec, NicSource, NicSpec, VolumeSpec};
+pub use vm::{CloudInit, Disk, Exporter, Firmware, Nic, NicAddress, Vm, VmDns, Wait};

@@ -1,0 +1,171 @@
+//! What was seen of the world, as typed projections: only what we manage and must know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{DomainSpec, HostName, Mark, NicSpec, Size};
+
+/// What was seen of all hosts. A host that is missing here was not asked.
+pub type Observed = BTreeMap<HostName, Seen>;
+
+/// What was seen of a host: all of it, or why nothing is known. Unknown is not empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seen {
+    /// Everything was read.
+    Whole(Box<HostView>),
+    /// It was not; nothing may be concluded from what is missing.
+    Unreachable(String),
+}
+
+/// A host, read completely.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostView {
+    /// Whether libvirt offers KVM for x86-64 guests.
+    pub kvm: bool,
+    /// Our pool; `None` when libvirt has no pool of ours.
+    pub pool: Option<PoolView>,
+    /// Networks libvirt knows, ours and others'.
+    pub networks: Vec<NetworkView>,
+    /// Domains libvirt knows, ours and others'.
+    pub domains: Vec<DomainView>,
+    /// Bridges named by the networks we asked for that exist on the host.
+    pub bridges: Vec<String>,
+}
+
+/// Our pool on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PoolView {
+    /// The directory.
+    pub path: String,
+    /// Whether it is started (its directory can be read).
+    pub active: bool,
+    /// `freehold-host.json`, when there is one.
+    pub card: Option<HostCard>,
+    /// Files in it, but for our staging names.
+    pub volumes: BTreeMap<String, VolumeView>,
+    /// Bytes free on its file system.
+    pub free: Size,
+}
+
+/// `freehold-host.json`: how we know a host again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCard {
+    /// Version of this file's form.
+    pub format: u32,
+    /// Random, made at first contact.
+    pub host: Uuid,
+    /// Fleets that have objects here: id and last serial applied.
+    pub fleets: BTreeMap<String, u64>,
+    /// Volumes we made here, by fleet id.
+    pub volumes: BTreeMap<String, Vec<String>>,
+}
+
+impl HostCard {
+    /// The file's name in our pool.
+    pub const FILE: &str = "freehold-host.json";
+    /// The form written today.
+    pub const FORMAT: u32 = 1;
+}
+
+/// A file of our pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeView {
+    /// Size as a guest sees it (of a raw file: its length).
+    pub capacity: Size,
+    /// Path of the file under it, when it is an overlay.
+    pub backing: Option<String>,
+}
+
+/// A network libvirt knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Whether it runs.
+    pub active: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Our mark, when it bears one of any fleet.
+    pub mark: Option<Mark>,
+}
+
+/// A domain libvirt knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainView {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// What it does.
+    pub state: DomainState,
+    /// Whether it outlives its run.
+    pub persistent: bool,
+    /// Whether it starts with the host.
+    pub autostart: bool,
+    /// Our mark, when it bears one of any fleet.
+    pub mark: Option<Mark>,
+    /// What it is defined as (`VIR_DOMAIN_XML_INACTIVE`).
+    pub defined: DomainShape,
+    /// What runs, when it runs.
+    pub live: Option<DomainShape>,
+}
+
+/// What a domain does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DomainState {
+    /// It runs (or is blocked, or about to shut down).
+    Running,
+    /// It is paused.
+    Paused,
+    /// It is off.
+    Off,
+    /// It crashed.
+    Crashed,
+}
+
+/// The part of a domain's XML that we manage, freed of libvirt's own normalisation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DomainShape {
+    /// `<vcpu>`.
+    pub cpus: u32,
+    /// `<memory>`.
+    pub memory: Size,
+    /// `type` of `<domain>`: `kvm`, `qemu`.
+    pub kind: String,
+    /// Whether its firmware is UEFI.
+    pub uefi: bool,
+    /// Files of its disks in order of target name, CD-ROM drives left out.
+    pub disks: Vec<String>,
+    /// Files of its CD-ROM drives.
+    pub cdroms: Vec<String>,
+    /// Its interfaces; one of a kind we do not make is left out and counted in `other_nics`.
+    pub nics: Vec<NicSpec>,
+    /// Interfaces of kinds we do not make.
+    pub other_nics: u32,
+}
+
+impl DomainShape {
+    /// Returns the shape that a spec must have on a host whose pool lies at `pool`.
+    pub fn of(spec: &DomainSpec, pool: &str) -> Self {
+        let file = |volume: &String| format!("{pool}/{volume}");
+        Self {
+            cpus: spec.cpus,
+            memory: spec.memory,
+            kind: match spec.accel {
+                super::Accel::Tcg => "qemu".to_owned(),
+                super::Accel::Auto | super::Accel::Kvm => "kvm".to_owned(),
+            },
+            uefi: spec.firmware == super::Firmware::Uefi,
+            disks: spec.disks.iter().map(|disk| file(&disk.volume)).collect(),
+            cdroms: spec.seed.iter().map(file).collect(),
+            nics: spec.nics.clone(),
+            other_nics: 0,
+        }
+    }
+}
