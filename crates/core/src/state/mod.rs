@@ -1,0 +1,20 @@
+//! What was decided and what was done: `freehold.lock`, the snapshot, the journal and their lock.
+//!
+//! Knows files and formats; must not know hosts, plans or the terminal. Holds no secret.
+
+mod atomic;
+mod decisions;
+mod error;
+mod journal;
+mod lockfile;
+mod snapshot;
+mod store;
+mod wire;
+
+pub use atomic::replace_file;
+pub use decisions::{Decisions, DiskDecision, NicDecision, VmDecision};
+pub use error::StateError;
+pub use journal::{Fact, Journal, Outcome};
+pub use lockfile::LockFile;
+pub use snapshot::{DiskRecord, KeptDisk, Pending, Snapshot, VmRecord};
+pub use store::{LocalStore, Session};

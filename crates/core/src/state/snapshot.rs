@@ -1,0 +1,154 @@
+//! What was done: the value behind `state.json`.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::{Decisions, journal::Fact};
+use crate::model::{DiskName, Edit, EditKey, FleetId, HostName, NetworkName, VmName};
+
+/// What was done, as far as we know. It can be rebuilt from lock and hosts; it holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Which history this is; a state begun anew gets another.
+    pub lineage: Uuid,
+    /// Counts the writes of this history.
+    pub serial: u64,
+    /// Whose.
+    pub fleet: FleetId,
+    /// A copy of what was decided about what was made.
+    pub decisions: Decisions,
+    /// The id on each host's card, as we last saw or made it.
+    pub hosts: BTreeMap<HostName, Uuid>,
+    /// VMs that were begun and not removed.
+    pub vms: BTreeMap<VmName, VmRecord>,
+    /// Networks we defined.
+    pub networks: BTreeMap<HostName, BTreeMap<NetworkName, Uuid>>,
+    /// Disks that outlived their VM because they were to be kept.
+    pub kept: Vec<KeptDisk>,
+    /// What plugins published: by plugin and key, the values.
+    pub published: BTreeMap<(String, EditKey), Vec<String>>,
+    /// What could not be published yet.
+    pub pending: Vec<Pending>,
+}
+
+/// A VM that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmRecord {
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Its host.
+    pub host: HostName,
+    /// Its incarnation.
+    pub incarnation: u32,
+    /// Its disks.
+    pub disks: Vec<DiskRecord>,
+    /// The volume of its seed.
+    pub seed: String,
+}
+
+/// A disk of a VM that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskRecord {
+    /// Its name.
+    pub name: DiskName,
+    /// Its volume.
+    pub volume: String,
+    /// Whether it outlives its VM; stays true when the text no longer says so.
+    pub keep: bool,
+}
+
+/// A disk that outlived its VM.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeptDisk {
+    /// The VM it belonged to.
+    pub vm: VmName,
+    /// Its name there.
+    pub disk: DiskName,
+    /// Its host.
+    pub host: HostName,
+    /// Its volume.
+    pub volume: String,
+}
+
+/// What a plugin could not publish yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The plugin.
+    pub plugin: String,
+    /// Why, outermost cause first.
+    pub why: Vec<String>,
+    /// The edits, as far as they are known: none when the server could not even be read.
+    pub edits: Vec<Edit>,
+}
+
+impl Snapshot {
+    /// Returns the state of a fleet of which nothing was made.
+    pub fn new(fleet: FleetId) -> Self {
+        Self {
+            lineage: Uuid::new_v4(),
+            serial: 0,
+            fleet,
+            decisions: Decisions::default(),
+            hosts: BTreeMap::new(),
+            vms: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            kept: Vec::new(),
+            published: BTreeMap::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Takes in one fact of the journal. Facts may be taken in twice.
+    pub fn fold(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Host { host, id } => {
+                self.hosts.insert(host.clone(), *id);
+            }
+            Fact::Network { host, network, uuid } => {
+                self.networks.entry(host.clone()).or_default().insert(network.clone(), *uuid);
+            }
+            Fact::NetworkGone { host, network } => {
+                if let Some(networks) = self.networks.get_mut(host) {
+                    networks.remove(network);
+                }
+            }
+            Fact::Vm { vm, record, decision } => self.begin_vm(vm, record, decision),
+            Fact::VmGone { vm } => self.end_vm(vm),
+            Fact::Published { plugin, key, values } => {
+                let same =
+                    |place: &(String, EditKey)| place.0 == *plugin && place.1.same_place(key);
+                self.published.retain(|place, _| !same(place));
+                if !values.is_empty() {
+                    self.published.insert((plugin.clone(), key.clone()), values.clone());
+                }
+            }
+        }
+    }
+
+    fn begin_vm(&mut self, vm: &VmName, record: &VmRecord, decision: &super::VmDecision) {
+        let mut record = record.clone();
+        if let Some(old) = self.vms.get(vm) {
+            for disk in &mut record.disks {
+                let was_kept = old.disks.iter().any(|o| o.name == disk.name && o.keep);
+                disk.keep |= was_kept;
+            }
+        }
+        self.kept.retain(|kept| !record.disks.iter().any(|disk| disk.volume == kept.volume));
+        self.vms.insert(vm.clone(), record);
+        self.decisions.vms.insert(vm.clone(), decision.clone());
+    }
+
+    fn end_vm(&mut self, vm: &VmName) {
+        let Some(record) = self.vms.remove(vm) else { return };
+        for disk in record.disks.into_iter().filter(|disk| disk.keep) {
+            let (vm, host) = (vm.clone(), record.host.clone());
+            self.kept.push(KeptDisk { vm, disk: disk.name, host, volume: disk.volume });
+        }
+        self.kept.sort();
+        self.kept.dedup();
+        if let Some(decision) = self.decisions.vms.get_mut(vm) {
+            decision.removed = true;
+        }
+    }
+}
