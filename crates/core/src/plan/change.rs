@@ -1,0 +1,132 @@
+//! One change on a host.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{VmRemoval, VmWork};
+use crate::model::{HostName, ImageName, ImageSpec, Impact, NetworkName, NetworkSpec, VmName};
+
+/// One change on a host: what, why, how much it hurts, and the work it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Where.
+    pub host: HostName,
+    /// To what.
+    pub object: Object,
+    /// Which way.
+    pub action: Action,
+    /// What it does to what runs.
+    pub impact: Impact,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// Everything apply must know.
+    pub work: Work,
+}
+
+/// What a change is about; the order is the order of the plan's text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Object {
+    /// A host as a whole.
+    Host(HostName),
+    /// Our pool.
+    Pool,
+    /// A network.
+    Network(NetworkName),
+    /// An image in the pool.
+    Image(ImageName),
+    /// A VM with its volumes.
+    Vm(VmName),
+    /// What a plugin publishes.
+    Outside(String),
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => write!(f, "host {name}"),
+            Self::Pool => f.write_str("pool"),
+            Self::Network(name) => write!(f, "network {name}"),
+            Self::Image(name) => write!(f, "image {name}"),
+            Self::Vm(name) => write!(f, "vm {name}"),
+            Self::Outside(plugin) => f.write_str(plugin),
+        }
+    }
+}
+
+/// Which way a change goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is taken away.
+    Remove,
+    /// It is made.
+    Create,
+    /// It is changed, or what was begun is finished.
+    Update,
+}
+
+impl Action {
+    /// Returns the sign that begins its line.
+    pub fn sign(self) -> char {
+        match self {
+            Self::Remove => '-',
+            Self::Create => '+',
+            Self::Update => '~',
+        }
+    }
+}
+
+/// Why a change is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// It is declared and not there.
+    New,
+    /// It was begun and not finished; what is missing.
+    Unfinished(Vec<String>),
+    /// It is there and does not run.
+    NotRunning,
+    /// `autostart` differs.
+    Autostart(bool),
+    /// It was made and is no longer declared.
+    NotDeclared,
+    /// The command line asks for it by name.
+    Asked,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New => f.write_str("new"),
+            Self::Unfinished(missing) => write!(f, "missing: {}", missing.join(", ")),
+            Self::NotRunning => f.write_str("not running: start"),
+            Self::Autostart(wanted) => write!(f, "autostart = {wanted}"),
+            Self::NotDeclared => f.write_str("no longer declared"),
+            Self::Asked => f.write_str("asked for"),
+        }
+    }
+}
+
+/// Everything apply must know to make a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// Make the pool.
+    Pool,
+    /// Define and start a network.
+    Network(NetworkSpec),
+    /// Remove a network.
+    NetworkGone {
+        /// Its UUID.
+        uuid: Uuid,
+    },
+    /// Bring an image.
+    Image(ImageSpec),
+    /// Make a VM, or what is missing of it.
+    Vm(Box<VmWork>),
+    /// Remove a VM.
+    VmGone(Box<VmRemoval>),
+}

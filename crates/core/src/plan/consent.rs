@@ -1,0 +1,112 @@
+//! What the user agreed to.
+
+use std::{collections::BTreeSet, str::FromStr};
+
+use super::{Action, Change, Held, Object, Plan, Reason, Withheld};
+use crate::model::{Impact, VmName};
+
+/// What the user agreed to, beyond creating and what nobody notices.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Consent {
+    /// `--allow CLASS[=NAME,…]`, each.
+    pub allowances: Vec<Allowance>,
+    /// `--deletes N`.
+    pub deletes: Option<usize>,
+    /// Everything shown, answered at the terminal.
+    pub all: bool,
+}
+
+/// One `--allow CLASS[=NAME,…]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    /// The class.
+    pub impact: Impact,
+    /// The VMs it is given for; `None` is all.
+    pub vms: Option<BTreeSet<VmName>>,
+}
+
+impl FromStr for Allowance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (class, names) = match text.split_once('=') {
+            Some((class, names)) => (class, Some(names)),
+            None => (text, None),
+        };
+        let parse = |names: &str| -> Result<BTreeSet<VmName>, String> {
+            let names = names.split(',').map(str::parse);
+            names
+                .collect::<Result<_, _>>()
+                .map_err(|error: crate::model::NameError| error.to_string())
+        };
+        Ok(Self { impact: class.parse()?, vms: names.map(parse).transpose()? })
+    }
+}
+
+impl Consent {
+    fn covers(&self, change: &Change) -> bool {
+        if change.impact == Impact::Live || self.all || change.reasons.contains(&Reason::Asked) {
+            return true;
+        }
+        self.allowances.iter().any(|allowance| {
+            allowance.impact == change.impact
+                && match (&allowance.vms, &change.object) {
+                    (None, _) => true,
+                    (Some(vms), Object::Vm(vm)) => vms.contains(vm),
+                    (Some(_), _) => false,
+                }
+        })
+    }
+}
+
+impl Plan {
+    /// Returns what the consent lets through; the rest is held back, with the edits about it.
+    #[must_use]
+    pub fn permitted(mut self, consent: &Consent) -> Self {
+        self.hold(|change| (!consent.covers(change)).then_some(Withheld::Consent(change.impact)));
+        let wanted = self.vanishing();
+        let allowed = consent.deletes.unwrap_or_else(|| self.budget());
+        if wanted > allowed {
+            self.hold(|change| {
+                is_vanishing(change).then_some(Withheld::Budget { wanted, allowed })
+            });
+        }
+        self
+    }
+
+    /// Returns how many VMs and networks vanish without being asked for by name.
+    pub fn vanishing(&self) -> usize {
+        self.changes.iter().filter(|change| is_vanishing(change)).count()
+    }
+
+    /// Returns how many may vanish without `--deletes`: max(1, 10 %) of the VMs and networks seen.
+    pub fn budget(&self) -> usize {
+        let vms = self.unchanged + self.changes.iter().filter(|c| is_vm_or_network(c)).count();
+        (vms / 10).max(1)
+    }
+
+    fn hold(&mut self, why: impl Fn(&Change) -> Option<Withheld>) {
+        let mut away = BTreeSet::new();
+        let held = &mut self.held;
+        self.changes.retain(|change| match why(change) {
+            None => true,
+            Some(why) => {
+                if let Object::Vm(vm) = &change.object {
+                    away.insert(vm.clone());
+                }
+                let (host, object) = (Some(change.host.clone()), change.object.clone());
+                held.push(Held { host, object, why });
+                false
+            }
+        });
+        self.edits.retain(|edit| !edit.vm.as_ref().is_some_and(|vm| away.contains(vm)));
+    }
+}
+
+fn is_vanishing(change: &Change) -> bool {
+    change.action == Action::Remove && change.reasons.contains(&Reason::NotDeclared)
+}
+
+fn is_vm_or_network(change: &Change) -> bool {
+    matches!(change.object, Object::Vm(_) | Object::Network(_))
+}

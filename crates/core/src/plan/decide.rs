@@ -1,0 +1,244 @@
+//! Decisions that are made once: host, address, MAC, UUID, volumes, host key.
+//!
+//! What was applied beats the lock, the lock beats a new choice. A new choice depends on nothing
+//! but the fleet and what was decided before, so that a fresh clone decides the same.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
+
+use uuid::Uuid;
+
+use super::PlanProblem;
+use crate::{
+    model::{
+        AddressRange, Fleet, HostName, Mac, NetworkName, Nic, NicAddress, Vm, VmName, domain_uuid,
+        nic_mac, volume_name,
+    },
+    state::{Decisions, DiskDecision, NicDecision, Snapshot, VmDecision},
+};
+
+/// Gives the public SSH host key of a VM's key epoch.
+pub type HostKeys<'a> = &'a dyn Fn(&VmName, u32) -> String;
+
+/// Decides everything about the fleet's VMs. `identity` is the fingerprint of the secret that
+/// `keys` derive from.
+pub fn decide(
+    fleet: &Fleet,
+    lock: &Decisions,
+    snapshot: &Snapshot,
+    identity: &str,
+    keys: HostKeys<'_>,
+) -> Result<Decisions, Vec<PlanProblem>> {
+    let mut chooser = Chooser::new(fleet, known_decisions(lock, snapshot)?);
+    chooser.check_identity(identity);
+    chooser.decided.identity = Some(identity.to_owned());
+    // Fixed addresses first: what is handed out must not take one of them.
+    for vm in fleet.vms.values() {
+        chooser.take_fixed(vm);
+    }
+    for vm in fleet.vms.values() {
+        chooser.decide_vm(vm, keys);
+    }
+    if chooser.problems.is_empty() { Ok(chooser.decided) } else { Err(chooser.problems) }
+}
+
+/// Returns the lock's decisions, overruled by what was applied.
+fn known_decisions(lock: &Decisions, snapshot: &Snapshot) -> Result<Decisions, Vec<PlanProblem>> {
+    let mut known = lock.clone();
+    known.identity = lock.identity.clone().or_else(|| snapshot.decisions.identity.clone());
+    let mut problems = Vec::new();
+    for (name, applied) in &snapshot.decisions.vms {
+        if let (Some(locked), Some(record)) = (lock.vms.get(name), snapshot.vms.get(name))
+            && locked.host != record.host
+        {
+            problems.push(PlanProblem::HostDisagrees {
+                vm: name.clone(),
+                applied: record.host.clone(),
+                locked: locked.host.clone(),
+            });
+        }
+        if snapshot.vms.contains_key(name) || !known.vms.contains_key(name) {
+            known.vms.insert(name.clone(), applied.clone());
+        }
+    }
+    for (name, decision) in &mut known.vms {
+        let applied = snapshot.decisions.vms.get(name);
+        let buried = applied
+            .is_some_and(|applied| applied.removed && applied.incarnation >= decision.incarnation);
+        decision.removed = !snapshot.vms.contains_key(name) && (decision.removed || buried);
+    }
+    if problems.is_empty() { Ok(known) } else { Err(problems) }
+}
+
+struct Chooser<'a> {
+    fleet: &'a Fleet,
+    decided: Decisions,
+    problems: Vec<PlanProblem>,
+    taken: BTreeMap<(NetworkName, Ipv4Addr), VmName>,
+    uuids: BTreeSet<Uuid>,
+    macs: BTreeSet<Mac>,
+}
+
+impl<'a> Chooser<'a> {
+    fn new(fleet: &'a Fleet, decided: Decisions) -> Self {
+        let mut taken = BTreeMap::new();
+        // Living VMs have the last word on an address that a tombstone names too.
+        for living in [false, true] {
+            let vms = decided.vms.iter();
+            for (name, vm) in vms.filter(|(name, _)| fleet.vms.contains_key(*name) == living) {
+                for nic in &vm.nics {
+                    if let Some(address) = nic.address {
+                        taken.insert((nic.network.clone(), address), name.clone());
+                    }
+                }
+            }
+        }
+        let uuids = decided.vms.values().map(|vm| vm.uuid).collect();
+        let macs = decided.vms.values().flat_map(|vm| vm.nics.iter().map(|nic| nic.mac)).collect();
+        Self { fleet, decided, problems: Vec::new(), taken, uuids, macs }
+    }
+
+    fn check_identity(&mut self, have: &str) {
+        if let Some(want) = self.decided.identity.as_deref().filter(|want| *want != have) {
+            let (have, want) = (have.to_owned(), want.to_owned());
+            self.problems.push(PlanProblem::Identity { have, want });
+        }
+    }
+
+    fn take_fixed(&mut self, vm: &Vm) {
+        for nic in &vm.nics {
+            let NicAddress::Fixed(address) = nic.address else { continue };
+            let claim = (nic.network.clone(), address);
+            match self.taken.get(&claim) {
+                Some(other) if *other != vm.name && self.fleet.vms.contains_key(other) => {
+                    self.problems.push(PlanProblem::AddressTaken {
+                        vm: vm.name.clone(),
+                        address,
+                        network: nic.network.clone(),
+                        other: other.clone(),
+                    });
+                }
+                _ => {
+                    self.taken.insert(claim, vm.name.clone());
+                }
+            }
+        }
+    }
+
+    fn decide_vm(&mut self, vm: &Vm, keys: HostKeys<'_>) {
+        let old = self.decided.vms.get(&vm.name).cloned();
+        let uuid = match &old {
+            Some(old) => old.uuid,
+            None => self.fresh_uuid(&vm.name),
+        };
+        let host = match &old {
+            Some(old) if !old.removed || vm.hosts.contains(&old.host) => old.host.clone(),
+            _ => spread_host(vm).clone(),
+        };
+        let key_epoch = old.as_ref().map_or(1, |old| old.key_epoch);
+        let decision = VmDecision {
+            uuid,
+            host,
+            incarnation: old.as_ref().map_or(1, |old| old.incarnation + u32::from(old.removed)),
+            key_epoch,
+            host_key: keys(&vm.name, key_epoch),
+            nics: self.decide_nics(vm, old.as_ref()),
+            disks: decide_disks(self.fleet, vm, uuid, old.as_ref()),
+            removed: false,
+        };
+        self.decided.vms.insert(vm.name.clone(), decision);
+    }
+
+    fn decide_nics(&mut self, vm: &Vm, old: Option<&VmDecision>) -> Vec<NicDecision> {
+        let mut unused: Vec<_> = old.map(|old| old.nics.clone()).unwrap_or_default();
+        let mut nics = Vec::new();
+        for (index, nic) in vm.nics.iter().enumerate() {
+            let before = unused
+                .iter()
+                .position(|before| before.network == nic.network)
+                .map(|found| unused.remove(found));
+            let mac = match &before {
+                Some(before) => before.mac,
+                None => self.fresh_mac(&vm.name, index),
+            };
+            let address = self.decide_address(vm, nic, before.and_then(|before| before.address));
+            nics.push(NicDecision { network: nic.network.clone(), mac, address });
+        }
+        nics
+    }
+
+    fn decide_address(&mut self, vm: &Vm, nic: &Nic, old: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+        match nic.address {
+            NicAddress::Dhcp => None,
+            NicAddress::Fixed(address) => Some(address),
+            NicAddress::Planned => {
+                let network = &self.fleet.networks[&nic.network];
+                let claim = |address| (nic.network.clone(), address);
+                let fits = |address: &Ipv4Addr| {
+                    network.subnet.is_some_and(|subnet| subnet.contains(address))
+                };
+                if let Some(address) = old.filter(fits)
+                    && self.taken.get(&claim(address)) == Some(&vm.name)
+                {
+                    return Some(address);
+                }
+                let candidates = || network.addresses.iter().flat_map(AddressRange::addresses);
+                let usable = |address: &Ipv4Addr| network.gateway != Some(*address);
+                let free = |address: &Ipv4Addr| !self.taken.contains_key(&claim(*address));
+                let of_the_dead = |address: &Ipv4Addr| {
+                    let owner = self.taken.get(&claim(*address));
+                    owner.is_some_and(|owner| !self.fleet.vms.contains_key(owner))
+                };
+                let chosen = candidates()
+                    .filter(usable)
+                    .find(free)
+                    .or_else(|| candidates().filter(usable).find(of_the_dead));
+                match chosen {
+                    Some(address) => {
+                        self.taken.insert(claim(address), vm.name.clone());
+                    }
+                    None => self.problems.push(PlanProblem::NoAddress {
+                        network: nic.network.clone(),
+                        vm: vm.name.clone(),
+                    }),
+                }
+                chosen
+            }
+        }
+    }
+
+    fn fresh_uuid(&mut self, vm: &VmName) -> Uuid {
+        let tries = (0..).map(|count| domain_uuid(self.fleet.id, vm, count));
+        let uuid = tries.into_iter().find(|uuid| !self.uuids.contains(uuid));
+        let uuid = uuid.expect("there are more UUIDs than VMs");
+        self.uuids.insert(uuid);
+        uuid
+    }
+
+    fn fresh_mac(&mut self, vm: &VmName, index: usize) -> Mac {
+        let tries = (0..).map(|count| nic_mac(self.fleet.id, vm, index, count));
+        let mac = tries.into_iter().find(|mac| !self.macs.contains(mac));
+        let mac = mac.expect("there are more MACs than interfaces");
+        self.macs.insert(mac);
+        mac
+    }
+}
+
+/// Spreads a block's VMs over its hosts by their index, so that adding one moves no other.
+fn spread_host(vm: &Vm) -> &HostName {
+    &vm.hosts[vm.index % vm.hosts.len()]
+}
+
+fn decide_disks(fleet: &Fleet, vm: &Vm, uuid: Uuid, old: Option<&VmDecision>) -> Vec<DiskDecision> {
+    let before = |disk: &crate::model::Disk| {
+        let disks = old.map(|old| old.disks.as_slice()).unwrap_or_default();
+        disks.iter().find(|before| before.name == disk.name).map(|before| before.volume.clone())
+    };
+    let decide = |disk: &crate::model::Disk| DiskDecision {
+        name: disk.name.clone(),
+        volume: before(disk).unwrap_or_else(|| volume_name(fleet.id, uuid, &disk.name, 0)),
+    };
+    vm.disks.iter().map(decide).collect()
+}

@@ -1,0 +1,467 @@
+//! Compares the wanted fleet with every host that was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use super::{
+    Action, Change, Held, Object, Plan, Reason, VmWork, Withheld, Work, image_spec, network_spec,
+    removal::removal_of,
+    vm::{Verdict, needed_image, vm_verdict},
+};
+use crate::{
+    model::{
+        Digest, Edit, Fleet, Host, HostCard, HostName, HostView, ImageName, Impact, Network,
+        NetworkKind, NetworkName, NetworkSpec, Observed, Seen, Vm, VmName,
+    },
+    state::{Decisions, Fact, Snapshot, VmDecision, VmRecord},
+};
+
+/// Everything a plan is made from.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// What is wanted.
+    pub fleet: &'a Fleet,
+    /// What was decided, for every VM of the fleet.
+    pub decisions: &'a Decisions,
+    /// What was done.
+    pub snapshot: &'a Snapshot,
+    /// What was seen.
+    pub observed: &'a Observed,
+    /// What this run is for.
+    pub goal: &'a Goal,
+    /// Gives the digest of what a VM's seed is made from.
+    pub seed_digest: &'a dyn Fn(&Vm, &VmDecision) -> Digest,
+    /// Gives the id of a host that has none.
+    pub fresh_id: &'a dyn Fn(&HostName) -> Uuid,
+    /// When this is, for the names in the trash: `20261122T121314Z`.
+    pub stamp: &'a str,
+}
+
+impl std::fmt::Debug for World<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("fleet", &self.fleet.name).finish_non_exhaustive()
+    }
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// Make the fleet as declared.
+    Converge,
+    /// Take these VMs away; `None`: everything.
+    Destroy(Option<BTreeSet<VmName>>),
+}
+
+impl Goal {
+    /// Says whether a VM is to be taken away by name.
+    pub fn destroys(&self, vm: &VmName) -> bool {
+        match self {
+            Self::Converge => false,
+            Self::Destroy(None) => true,
+            Self::Destroy(Some(names)) => names.contains(vm),
+        }
+    }
+}
+
+/// Changes on hosts, before plugins were asked.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// Changes, by host and object.
+    pub changes: Vec<Change>,
+    /// What is held back.
+    pub held: Vec<Held>,
+    /// Cards of the hosts that were read.
+    pub cards: BTreeMap<HostName, HostCard>,
+    /// VMs that are as they shall be.
+    pub unchanged: usize,
+}
+
+/// What plugins propose, handed over by the caller.
+#[derive(Debug, Clone, Default)]
+pub struct Proposals {
+    /// Edits, in each plugin's order.
+    pub edits: Vec<Edit>,
+    /// What is there already, as wanted and ours.
+    pub present: Vec<Fact>,
+    /// What plugins refuse to change.
+    pub refused: Vec<Trouble>,
+    /// Plugins whose server could not be read.
+    pub down: Vec<Trouble>,
+}
+
+/// A plugin's trouble, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The plugin.
+    pub plugin: String,
+    /// The causes, outermost first.
+    pub causes: Vec<String>,
+    /// What the user can do.
+    pub hint: Option<String>,
+}
+
+/// Compares everything; makes all choices that are left.
+pub fn draft(world: &World<'_>) -> Draft {
+    let mut draft = Draft::default();
+    for host in world.fleet.hosts.values() {
+        match world.observed.get(&host.name) {
+            Some(Seen::Whole(view)) => HostDraft { world, host, view, draft: &mut draft }.compare(),
+            Some(Seen::Unreachable(why)) => hold_host(world, &host.name, why, &mut draft),
+            None => hold_host(world, &host.name, "it was not asked", &mut draft),
+        }
+    }
+    let undeclared: BTreeSet<_> = world.snapshot.vms.values().map(|record| &record.host).collect();
+    for host in undeclared.into_iter().filter(|host| !world.fleet.hosts.contains_key(*host)) {
+        hold_host(world, host, "it is no longer declared", &mut draft);
+    }
+    let place = |change: &Change| (change.host.clone(), change.object.clone());
+    draft.changes.sort_by_key(place);
+    draft
+}
+
+/// Holds back what would have been looked at on a host that was not read.
+fn hold_host(world: &World<'_>, host: &HostName, why: &str, draft: &mut Draft) {
+    let declared = world
+        .fleet
+        .vms
+        .keys()
+        .filter(|vm| *world.goal == Goal::Converge && world.decisions.vms[*vm].host == *host);
+    let made = world.snapshot.vms.iter().filter(|(vm, record)| {
+        record.host == *host && (*world.goal == Goal::Converge || world.goal.destroys(vm))
+    });
+    let vms: BTreeSet<_> = declared.chain(made.map(|(vm, _)| vm)).collect();
+    let mut hold = |object| {
+        let why = Withheld::Unreachable(why.to_owned());
+        draft.held.push(Held { host: Some(host.clone()), object, why });
+    };
+    hold(Object::Host(host.clone()));
+    for vm in vms {
+        hold(Object::Vm(vm.clone()));
+    }
+}
+
+struct HostDraft<'a> {
+    world: &'a World<'a>,
+    host: &'a Host,
+    view: &'a HostView,
+    draft: &'a mut Draft,
+}
+
+impl HostDraft<'_> {
+    fn compare(mut self) {
+        if let Some(why) = self.stranger() {
+            self.hold(Object::Host(self.host.name.clone()), why.clone());
+            let (names, host) = (self.vms_here(), self.host.name.clone());
+            for vm in names {
+                let why = Withheld::Needs(Object::Host(host.clone()));
+                self.hold(Object::Vm(vm), why);
+            }
+            return;
+        }
+        let card = self.card();
+        self.draft.cards.insert(self.host.name.clone(), card);
+        if *self.world.goal == Goal::Converge {
+            let held_networks = self.compare_networks();
+            self.compare_vms(&held_networks);
+        }
+        self.remove_vms();
+        self.remove_networks();
+    }
+
+    /// VMs that are declared or were made here.
+    fn vms_here(&self) -> Vec<VmName> {
+        let world = self.world;
+        let declared = world.fleet.vms.keys().filter(|vm| {
+            *world.goal == Goal::Converge && world.decisions.vms[*vm].host == self.host.name
+        });
+        let made = world.snapshot.vms.iter().filter(|(vm, record)| {
+            record.host == self.host.name
+                && (*world.goal == Goal::Converge || world.goal.destroys(vm))
+        });
+        let names: BTreeSet<_> = declared.chain(made.map(|(vm, _)| vm)).cloned().collect();
+        names.into_iter().collect()
+    }
+
+    /// A host where we had made objects must show the card we know.
+    fn stranger(&self) -> Option<Withheld> {
+        let pool = self.view.pool.as_ref();
+        if let Some(pool) = pool.filter(|pool| !pool.active) {
+            return Some(Withheld::PoolInactive(pool.path.clone()));
+        }
+        let known = self.world.snapshot.hosts.get(&self.host.name)?;
+        let card = pool.and_then(|pool| pool.card.as_ref());
+        // The card is claimed before it is written: a host without one and without any volume of
+        // ours is one where the run ended in between.
+        let begun = self.world.snapshot.vms.values().any(|vm| vm.host == self.host.name);
+        match card {
+            Some(card) if card.host == *known => None,
+            Some(card) => {
+                Some(Withheld::Stranger(format!("its card says {}, we know {known}", card.host)))
+            }
+            None if begun => Some(Withheld::Stranger("its pool has no card of ours".into())),
+            None => None,
+        }
+    }
+
+    /// Returns the host's card less the volumes that are gone, or a new one.
+    fn card(&self) -> HostCard {
+        let pool = self.view.pool.as_ref();
+        let known = self.world.snapshot.hosts.get(&self.host.name).copied();
+        let mut card = pool.and_then(|pool| pool.card.clone()).unwrap_or_else(|| HostCard {
+            format: HostCard::FORMAT,
+            host: known.unwrap_or_else(|| (self.world.fresh_id)(&self.host.name)),
+            fleets: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+        });
+        let there = |name: &String| pool.is_some_and(|pool| pool.volumes.contains_key(name));
+        if let Some(ours) = card.volumes.get_mut(&self.world.fleet.id.to_string()) {
+            ours.retain(there);
+        }
+        card
+    }
+
+    fn hold(&mut self, object: Object, why: Withheld) {
+        self.draft.held.push(Held { host: Some(self.host.name.clone()), object, why });
+    }
+
+    fn change(&mut self, object: Object, action: Action, impact: Impact, why: Reason, work: Work) {
+        let (host, reasons) = (self.host.name.clone(), vec![why]);
+        self.draft.changes.push(Change { host, object, action, impact, reasons, work });
+    }
+
+    /// Compares the networks that VMs here need; returns those that VMs cannot be attached to.
+    fn compare_networks(&mut self) -> BTreeSet<NetworkName> {
+        let vms = self.world.fleet.vms.values();
+        let here = vms.filter(|vm| self.world.decisions.vms[&vm.name].host == self.host.name);
+        let used: BTreeSet<_> =
+            here.flat_map(|vm| vm.nics.iter().map(|nic| nic.network.clone())).collect();
+        let mut held = BTreeSet::new();
+        for name in used {
+            let network = &self.world.fleet.networks[&name];
+            if let Err(why) = self.compare_network(network) {
+                // A network that is there as it was still carries its VMs.
+                if !matches!(why, Withheld::NotYet { .. }) {
+                    held.insert(name.clone());
+                }
+                self.hold(Object::Network(name), why);
+            }
+        }
+        held
+    }
+
+    fn compare_network(&mut self, network: &Network) -> Result<(), Withheld> {
+        if let NetworkKind::Bridge(bridge) = &network.kind {
+            let there = self.view.bridges.contains(bridge);
+            return if there { Ok(()) } else { Err(Withheld::NoBridge(bridge.clone())) };
+        }
+        let Some(spec) = network_spec(self.world, &self.host.name, network) else { return Ok(()) };
+        let networks = self.view.networks.iter();
+        let mut taken = networks.filter(|view| view.name == spec.name || view.uuid == spec.uuid);
+        let object = Object::Network(network.name.clone());
+        let Some(found) = taken.next() else {
+            let work = Work::Network(spec);
+            self.change(object, Action::Create, Impact::Live, Reason::New, work);
+            return Ok(());
+        };
+        let ours = found.uuid == spec.uuid
+            && found.mark.as_ref().is_some_and(|mark| mark.fleet == self.world.fleet.id);
+        if !ours {
+            let words = format!("a network of that name ({}) is not this fleet's", found.uuid);
+            return Err(Withheld::Foreign(words));
+        }
+        let known = self.world.snapshot.networks.get(&self.host.name);
+        if known.and_then(|known| known.get(&network.name)) != Some(&found.uuid) {
+            return Err(Withheld::NotInState(format!("network {}", found.name)));
+        }
+        if found.mark.as_ref().map(|mark| &mark.digest) != Some(&spec.mark.digest) {
+            return Err(network_change(&spec));
+        }
+        if !found.active || !found.autostart {
+            let missing = vec!["started with its host".to_owned()];
+            let (why, work) = (Reason::Unfinished(missing), Work::Network(spec));
+            self.change(object, Action::Update, Impact::Live, why, work);
+        }
+        Ok(())
+    }
+
+    fn compare_vms(&mut self, held_networks: &BTreeSet<NetworkName>) {
+        let mut images: BTreeSet<ImageName> = BTreeSet::new();
+        for vm in self.world.fleet.vms.values() {
+            let decision = &self.world.decisions.vms[&vm.name];
+            if decision.host != self.host.name {
+                continue;
+            }
+            let object = Object::Vm(vm.name.clone());
+            match vm_verdict(self.world, vm, decision, self.view) {
+                Verdict::Same => self.draft.unchanged += 1,
+                Verdict::Held(why) => self.hold(object, why),
+                Verdict::Change(change) => {
+                    let lacking = vm.nics.iter().find(|nic| held_networks.contains(&nic.network));
+                    if let Some(nic) = lacking {
+                        let network = Object::Network(nic.network.clone());
+                        self.hold(object, Withheld::Needs(network));
+                        continue;
+                    }
+                    if let Work::Vm(work) = &change.work
+                        && needed_image(self.world, work).is_some()
+                    {
+                        images.insert(vm.image.clone());
+                    }
+                    self.draft.changes.push(*change);
+                }
+            }
+        }
+        self.bring(&images);
+    }
+
+    /// Makes the pool and brings images, where changes need them.
+    fn bring(&mut self, images: &BTreeSet<ImageName>) {
+        let mine = |change: &&Change| change.host == self.host.name;
+        let writes = |change: &&Change| match &change.work {
+            Work::Vm(work) => needs_pool(work),
+            _ => false,
+        };
+        let needs_pool = self.draft.changes.iter().filter(mine).any(|change| writes(&change));
+        if self.view.pool.is_none() && needs_pool {
+            self.change(Object::Pool, Action::Create, Impact::Live, Reason::New, Work::Pool);
+        }
+        for name in images {
+            let spec = image_spec(&self.world.fleet.images[name]);
+            let pool = self.view.pool.as_ref();
+            if !pool.is_some_and(|pool| pool.volumes.contains_key(&spec.volume)) {
+                let object = Object::Image(name.clone());
+                let work = Work::Image(spec);
+                self.change(object, Action::Create, Impact::Live, Reason::New, work);
+            }
+        }
+    }
+
+    fn remove_vms(&mut self) {
+        let world = self.world;
+        let mine: Vec<(&VmName, &VmRecord)> =
+            world.snapshot.vms.iter().filter(|(_, record)| record.host == self.host.name).collect();
+        for (vm, record) in mine {
+            let reason = match (world.goal.destroys(vm), world.goal) {
+                (true, _) => Reason::Asked,
+                (false, Goal::Converge) if !world.fleet.vms.contains_key(vm) => Reason::NotDeclared,
+                _ => continue,
+            };
+            let object = Object::Vm(vm.clone());
+            match removal_of(world, vm, record, self.view) {
+                Err(why) => self.hold(object, why),
+                Ok(removal) => {
+                    let work = Work::VmGone(Box::new(removal));
+                    self.change(object, Action::Remove, Impact::DataLoss, reason, work);
+                }
+            }
+        }
+    }
+
+    fn remove_networks(&mut self) {
+        let world = self.world;
+        let known = world.snapshot.networks.get(&self.host.name).into_iter().flatten();
+        for (name, uuid) in known {
+            let reason = match world.goal {
+                Goal::Destroy(None) => Reason::Asked,
+                Goal::Converge if !self.is_declared_nat(name) => Reason::NotDeclared,
+                _ => continue,
+            };
+            let object = Object::Network(name.clone());
+            if let Some(user) = self.user_of(name) {
+                let why = Withheld::Foreign(format!("domain {user} is attached to it"));
+                self.hold(object, why);
+            } else {
+                let work = Work::NetworkGone { uuid: *uuid };
+                self.change(object, Action::Remove, Impact::Disconnect, reason, work);
+            }
+        }
+    }
+
+    fn is_declared_nat(&self, name: &NetworkName) -> bool {
+        let network = self.world.fleet.networks.get(name);
+        network.is_some_and(|network| network.kind == NetworkKind::Nat)
+    }
+
+    /// Returns a domain that is attached to a network and stays.
+    fn user_of(&self, network: &NetworkName) -> Option<String> {
+        let source = crate::model::NicSource::Network(network.to_string());
+        let removed = |uuid: Uuid| {
+            self.draft
+                .changes
+                .iter()
+                .any(|change| matches!(&change.work, Work::VmGone(removal) if removal.uuid == uuid))
+        };
+        let attached =
+            |shape: &crate::model::DomainShape| shape.nics.iter().any(|nic| nic.source == source);
+        let user = self.view.domains.iter().find(|domain| {
+            !removed(domain.uuid)
+                && (attached(&domain.defined) || domain.live.as_ref().is_some_and(attached))
+        });
+        user.map(|domain| domain.name.clone())
+    }
+}
+
+fn needs_pool(work: &VmWork) -> bool {
+    work.seed || work.define || !work.volumes.is_empty()
+}
+
+fn network_change(spec: &NetworkSpec) -> Withheld {
+    Withheld::NotYet {
+        field: "subnet, gateway, dns or addresses".into(),
+        impact: Impact::Disconnect,
+        from: "as it was made".into(),
+        to: format!("{} by {}", spec.subnet, spec.gateway),
+    }
+}
+
+impl Draft {
+    /// Adds what plugins propose and returns the plan.
+    pub fn with(self, world: &World<'_>, proposals: Proposals) -> Plan {
+        let mut held = self.held;
+        let trouble = |trouble: Trouble, down: bool| {
+            let Trouble { plugin, causes, hint } = trouble;
+            let why = match down {
+                true => Withheld::ServerDown { causes, hint },
+                false => Withheld::Refused { causes, hint },
+            };
+            Held { host: None, object: Object::Outside(plugin), why }
+        };
+        held.extend(proposals.refused.into_iter().map(|refused| trouble(refused, false)));
+        held.extend(proposals.down.into_iter().map(|down| trouble(down, true)));
+        let plan = Plan {
+            fleet: world.fleet.id,
+            lineage: world.snapshot.lineage,
+            serial: world.snapshot.serial,
+            changes: self.changes,
+            edits: proposals.edits,
+            present: proposals.present,
+            cards: self.cards,
+            held,
+            unchanged: self.unchanged,
+        };
+        plan.without_edits_of_held(world)
+    }
+}
+
+impl Plan {
+    /// Takes out edits about VMs whose fate is held back: nothing is published about a VM that is
+    /// not made, nothing taken away from one that stays.
+    fn without_edits_of_held(mut self, world: &World<'_>) -> Self {
+        let held: BTreeSet<_> = self
+            .held
+            .iter()
+            .filter_map(|held| match &held.object {
+                Object::Vm(vm) => Some(vm.clone()),
+                _ => None,
+            })
+            .collect();
+        let made = |vm: &VmName| world.snapshot.vms.contains_key(vm);
+        let stays = |edit: &Edit| match &edit.vm {
+            Some(vm) if held.contains(vm) => made(vm) && !edit.new.is_empty(),
+            _ => true,
+        };
+        self.edits.retain(stays);
+        self
+    }
+}

@@ -1,0 +1,133 @@
+//! What is not done, and why.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::Object;
+use crate::model::{HostName, Impact};
+
+/// A change that is not made now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Where; `None` is outside the hosts.
+    pub host: Option<HostName>,
+    /// What.
+    pub object: Object,
+    /// Why.
+    pub why: Withheld,
+}
+
+/// Why a change is not made now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Withheld {
+    /// Its host was not read.
+    Unreachable(String),
+    /// The host shows no card, or another one, where we had made objects.
+    Stranger(String),
+    /// Our pool is there and does not run: its directory may not be mounted.
+    PoolInactive(String),
+    /// The bridge of a network is missing on the host.
+    NoBridge(String),
+    /// Something of that name or UUID is somebody else's.
+    Foreign(String),
+    /// It bears our mark and the state does not know it.
+    NotInState(String),
+    /// A field changed that cannot be changed yet.
+    NotYet {
+        /// The field, as the text names it.
+        field: String,
+        /// What changing it would do.
+        impact: Impact,
+        /// What is there.
+        from: String,
+        /// What is wanted.
+        to: String,
+    },
+    /// A kept disk is missing where the VM had one; making an empty one would hide the loss.
+    DiskMissing(String),
+    /// It needs a consent that was not given.
+    Consent(Impact),
+    /// More VMs and networks would vanish than the budget allows.
+    Budget {
+        /// How many would.
+        wanted: usize,
+        /// How many may.
+        allowed: usize,
+    },
+    /// It needs something that is held back.
+    Needs(Object),
+    /// A plugin refuses a change: a foreign record, a missing zone.
+    Refused {
+        /// The causes, outermost first.
+        causes: Vec<String>,
+        /// What the user can do.
+        hint: Option<String>,
+    },
+    /// A plugin's server could not be read; its edits are pending.
+    ServerDown {
+        /// The causes, outermost first.
+        causes: Vec<String>,
+        /// What the user can do.
+        hint: Option<String>,
+    },
+}
+
+impl Withheld {
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Unreachable(_) => "it is done by the next apply once the host answers".into(),
+            Self::Stranger(_) => {
+                "is its pool mounted? is it another machine under this name?".into()
+            }
+            Self::PoolInactive(path) => {
+                format!("mount {path}, then `virsh pool-start freehold` on the host")
+            }
+            Self::NoBridge(_) => "make the bridge on the host, or name the right one".into(),
+            Self::Foreign(_) => "rename the VM or network, or remove the other one by hand".into(),
+            Self::NotInState(_) => {
+                "was .freehold/ lost? put it back before you apply; nothing is touched".into()
+            }
+            Self::NotYet { .. } => "put the old value back, or destroy and apply the VM".into(),
+            Self::DiskMissing(_) => "is the pool mounted? has somebody moved the file?".into(),
+            Self::Consent(impact) => format!("give it with --allow {impact}"),
+            Self::Budget { wanted, .. } => format!("if that is right: --deletes {wanted}"),
+            Self::Needs(_) => return None,
+            Self::Refused { hint, .. } | Self::ServerDown { hint, .. } => return hint.clone(),
+        })
+    }
+
+    /// Says whether the user must consent, rather than something be missing.
+    pub fn is_consent(&self) -> bool {
+        matches!(self, Self::Consent(_) | Self::Budget { .. })
+    }
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(why) => write!(f, "unreachable: {why}"),
+            Self::Stranger(why) => write!(f, "not the host we knew: {why}"),
+            Self::PoolInactive(path) => write!(f, "pool freehold at {path} does not run"),
+            Self::NoBridge(bridge) => write!(f, "no bridge {bridge} on the host"),
+            Self::Foreign(whose) => f.write_str(whose),
+            Self::NotInState(what) => {
+                write!(f, "{what} bears our mark, the state does not know it")
+            }
+            Self::NotYet { field, impact, from, to } => {
+                write!(f, "{field}: {from} -> {to} ({impact}) cannot be changed yet")
+            }
+            Self::DiskMissing(volume) => write!(f, "disk {volume} is gone from the pool"),
+            Self::Consent(impact) => write!(f, "needs consent: {impact}"),
+            Self::Budget { wanted, allowed } => {
+                write!(f, "{wanted} would vanish, {allowed} may")
+            }
+            Self::Needs(object) => write!(f, "needs {object}"),
+            Self::Refused { causes, .. } | Self::ServerDown { causes, .. } => {
+                f.write_str(&causes.join(": "))
+            }
+        }
+    }
+}

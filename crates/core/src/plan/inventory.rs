@@ -1,0 +1,68 @@
+//! The fleet as outsiders shall see it once a draft is carried out.
+
+use super::{Draft, Object, World};
+use crate::{
+    model::{DomainState, Inventory, InventoryVm, Seen, Vm, VmName, VmState},
+    state::VmDecision,
+};
+
+impl Draft {
+    /// Returns the inventory that plugins propose edits for: declared VMs that are there or will
+    /// be, whether or not their host answers.
+    pub fn inventory(&self, world: &World<'_>) -> Inventory {
+        let mut inventory = Inventory::empty(world.fleet, world.snapshot.serial);
+        for vm in world.fleet.vms.values() {
+            if self.will_be_there(world, &vm.name)
+                && let Some(decision) = world.decisions.vms.get(&vm.name)
+            {
+                inventory.vms.insert(vm.name.clone(), inventory_vm(world, vm, decision));
+            }
+        }
+        inventory
+    }
+
+    fn will_be_there(&self, world: &World<'_>, vm: &VmName) -> bool {
+        let begun = world.snapshot.vms.contains_key(vm);
+        let object = Object::Vm(vm.clone());
+        let changes = self.changes.iter().any(|change| change.object == object);
+        !world.goal.destroys(vm) && (begun || changes)
+    }
+}
+
+fn inventory_vm(world: &World<'_>, vm: &Vm, decision: &VmDecision) -> InventoryVm {
+    let pairs = vm.nics.iter().zip(&decision.nics);
+    let addresses = pairs.filter_map(|(wanted, decided)| {
+        let reachable = world.fleet.networks[&wanted.network].kind.is_reachable();
+        decided.address.filter(|_| wanted.publish.unwrap_or(reachable))
+    });
+    InventoryVm {
+        name: vm.name.clone(),
+        uuid: decision.uuid,
+        host: decision.host.clone(),
+        image: vm.image.clone(),
+        cpus: vm.cpus,
+        memory: vm.memory,
+        addresses: addresses.collect(),
+        dns: vm.dns.clone(),
+        exporters: vm.metrics.clone(),
+        groups: vm.groups.clone(),
+        labels: vm.labels.clone(),
+        host_key: decision.host_key.clone(),
+        state: vm_state(world, decision),
+    }
+}
+
+/// Apply starts what does not run, so what was read of a host counts as running; a crash does not
+/// take a target away either.
+fn vm_state(world: &World<'_>, decision: &VmDecision) -> VmState {
+    match world.observed.get(&decision.host) {
+        Some(Seen::Whole(view)) => {
+            let found = view.domains.iter().find(|domain| domain.uuid == decision.uuid);
+            match found.map(|domain| domain.state) {
+                Some(DomainState::Crashed) => VmState::Stopped,
+                _ => VmState::Running,
+            }
+        }
+        Some(Seen::Unreachable(_)) | None => VmState::Unknown,
+    }
+}

@@ -1,0 +1,69 @@
+//! The plan: what will be done, as a value the user signs.
+//!
+//! Everything here is pure and synchronous. From the wanted fleet, what was decided, what was done
+//! and what was seen, [`decide`] and [`draft`] make all choices; plugins' edits are added by
+//! [`Draft::with`], consent is applied by [`Plan::permitted`], and [`Plan::steps`] is the order of
+//! work. Nothing here reads a file or a clock, asks a host or names a plugin.
+
+mod change;
+mod consent;
+mod decide;
+mod draft;
+mod held;
+mod inventory;
+mod order;
+mod problem;
+mod removal;
+mod report;
+mod step;
+mod vm;
+mod wanted;
+
+pub use change::{Action, Change, Object, Reason, Work};
+pub use consent::{Allowance, Consent};
+pub use decide::{HostKeys, decide};
+pub use draft::{Draft, Goal, Proposals, Trouble, World, draft};
+pub use held::{Held, Withheld};
+pub use problem::PlanProblem;
+pub use step::{Act, Await, Step};
+pub use vm::{VmRemoval, VmWork};
+pub use wanted::{image_spec, network_spec};
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::{
+    model::{Edit, FleetId, HostCard, HostName},
+    state::Fact,
+};
+
+/// What will be done, and what is held back and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Whose.
+    pub fleet: FleetId,
+    /// The history it continues.
+    pub lineage: Uuid,
+    /// The serial of the state it was made from.
+    pub serial: u64,
+    /// Changes on hosts, by host and object.
+    pub changes: Vec<Change>,
+    /// Changes outside, in the order plugins want them.
+    pub edits: Vec<Edit>,
+    /// What plugins found to be there and ours already, for the state.
+    pub present: Vec<Fact>,
+    /// What each host's card says now, less what is gone; steps write what they add to it.
+    pub cards: BTreeMap<HostName, HostCard>,
+    /// What is not done, and why.
+    pub held: Vec<Held>,
+    /// VMs that are as they shall be.
+    pub unchanged: usize,
+}
+
+impl Plan {
+    /// Says whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.edits.is_empty()
+    }
+}

@@ -1,0 +1,53 @@
+//! What must be done to take one VM away, and the proof that it is ours.
+
+use super::{VmRemoval, Withheld, World};
+use crate::{
+    model::{HostView, VmName},
+    state::VmRecord,
+};
+
+/// Returns how a VM of the state is taken off its host, or why that must not be done.
+pub(super) fn removal_of(
+    world: &World<'_>,
+    vm: &VmName,
+    record: &VmRecord,
+    view: &HostView,
+) -> Result<VmRemoval, Withheld> {
+    let found = view.domains.iter().find(|domain| domain.uuid == record.uuid);
+    if let Some(domain) = found {
+        let ours = domain
+            .mark
+            .as_ref()
+            .is_some_and(|mark| mark.fleet == world.fleet.id && mark.name == vm.as_str());
+        if !ours {
+            let words = format!("domain {} with its UUID does not bear its mark", domain.name);
+            return Err(Withheld::Foreign(words));
+        }
+    }
+    let pool = view.pool.as_ref();
+    let indexed = pool
+        .and_then(|pool| pool.card.as_ref())
+        .and_then(|card| card.volumes.get(&world.fleet.id.to_string()));
+    // Ours is what lies in our pool under our name and stands in the host's index.
+    let is_ours = |volume: &String| {
+        pool.is_some_and(|pool| pool.volumes.contains_key(volume))
+            && indexed.is_some_and(|names| names.contains(volume))
+    };
+    let trash_name = |volume: &str| format!("trash.{}.{volume}", world.stamp);
+    let declared = world.fleet.vms.get(vm);
+    let keeps = |disk: &&crate::state::DiskRecord| {
+        let wanted = declared.map(|vm| vm.disks.as_slice()).unwrap_or_default();
+        disk.keep || wanted.iter().any(|wanted| wanted.name == disk.name && wanted.keep)
+    };
+    let there = record.disks.iter().filter(|disk| is_ours(&disk.volume));
+    let (kept, trash): (Vec<_>, Vec<_>) = there.partition(keeps);
+    Ok(VmRemoval {
+        vm: vm.clone(),
+        uuid: record.uuid,
+        defined: found.is_some(),
+        trash: trash.iter().map(|d| (d.volume.clone(), trash_name(&d.volume))).collect(),
+        kept: kept.iter().map(|disk| disk.volume.clone()).collect(),
+        discard: Some(&record.seed).filter(|seed| is_ours(seed)).into_iter().cloned().collect(),
+        xml: trash_name(&format!("{}.xml", record.uuid)),
+    })
+}

@@ -1,0 +1,114 @@
+//! The plan as text: one line per object, by host, what hurts first.
+
+use std::collections::BTreeMap;
+
+use super::{Action, Change, Held, Plan, Work};
+use crate::model::{HostName, Impact};
+
+impl Plan {
+    /// Returns the plan as the user reads it; readable without colour and at 80 columns.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut hosts: BTreeMap<&HostName, Vec<&Change>> = BTreeMap::new();
+        for change in &self.changes {
+            hosts.entry(&change.host).or_default().push(change);
+        }
+        for (host, mut changes) in hosts {
+            changes.sort_by_key(|change| {
+                (change.action != Action::Remove, std::cmp::Reverse(change.impact))
+            });
+            line(&mut text, &format!("host {host}"));
+            for change in changes {
+                line(&mut text, &format!("  {}", change_line(change)));
+            }
+        }
+        if !self.edits.is_empty() {
+            line(&mut text, "outside");
+            for edit in &self.edits {
+                line(&mut text, &format!("  {edit}"));
+            }
+        }
+        if !self.held.is_empty() {
+            line(&mut text, "held back");
+            for held in &self.held {
+                held_lines(&mut text, held);
+            }
+        }
+        text
+    }
+
+    /// Returns the counts, with everything past `live` named again.
+    pub fn summary(&self) -> String {
+        let mut text = String::new();
+        for change in self.changes.iter().filter(|change| change.impact > Impact::Live) {
+            line(&mut text, &format!("! {}: {}", change.impact, change_line(change)));
+        }
+        let count = |action| self.changes.iter().filter(|c| c.action == action).count();
+        let parts = [
+            (count(Action::Create), "to create"),
+            (count(Action::Update), "to change"),
+            (count(Action::Remove), "to remove"),
+            (self.edits.len(), "to publish"),
+            (self.held.len(), "held back"),
+        ];
+        let mut words: Vec<String> = parts
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, what)| format!("{number} {what}"))
+            .collect();
+        words.push(format!("{} unchanged", self.unchanged));
+        line(&mut text, &words.join(", "));
+        text
+    }
+}
+
+fn line(text: &mut String, words: &str) {
+    text.push_str(words);
+    text.push('\n');
+}
+
+fn change_line(change: &Change) -> String {
+    let mut line = format!("{} {}", change.action.sign(), change.object);
+    match &change.work {
+        Work::Vm(work) if change.action == Action::Create => {
+            let spec = &work.spec;
+            line += &format!(": {} cpu, {}", spec.cpus, spec.memory);
+            for volume in &work.volumes {
+                line += &format!(", {}", volume.size);
+            }
+            for address in &work.addresses {
+                line += &format!(", {address}");
+            }
+            return line;
+        }
+        Work::VmGone(removal) => {
+            line += &format!(": {} disk to the trash", removal.trash.len());
+            if !removal.kept.is_empty() {
+                line += &format!(", {} kept", removal.kept.len());
+            }
+        }
+        Work::Network(spec) => {
+            line += &format!(": nat {}", spec.subnet);
+        }
+        _ => {}
+    }
+    let reasons: Vec<_> = change
+        .reasons
+        .iter()
+        .filter(|reason| !matches!(reason, super::Reason::New))
+        .map(ToString::to_string)
+        .collect();
+    if !reasons.is_empty() {
+        line += &format!(" ({})", reasons.join("; "));
+    }
+    line
+}
+
+fn held_lines(text: &mut String, held: &Held) {
+    let place = held.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+    let place = if held.object.to_string().starts_with("host ") { String::new() } else { place };
+    line(text, &format!("  {}{place}: {}", held.object, held.why));
+    if let Some(hint) = held.why.hint() {
+        line(text, &format!("    hint: {hint}"));
+    }
+}

@@ -1,0 +1,172 @@
+//! One step of the work a plan is.
+
+use std::{fmt, net::Ipv4Addr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    model::{
+        DomainSpec, Edit, HostCard, HostName, ImageSpec, NetworkName, NetworkSpec, VmName,
+        VolumeSpec,
+    },
+    state::Fact,
+};
+
+/// One step: an act, and which steps it comes after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The host it is done on; `None` is outside the hosts.
+    pub host: Option<HostName>,
+    /// The VM it is for.
+    pub vm: Option<VmName>,
+    /// What is done.
+    pub act: Act,
+    /// Steps that must have succeeded.
+    pub needs: Vec<usize>,
+    /// Steps that must have ended, either way.
+    pub after: Vec<usize>,
+    /// What is true for the state from the moment the step may have begun.
+    pub claims: Vec<Fact>,
+    /// What is true once it is done.
+    pub settles: Vec<Fact>,
+}
+
+/// What a step does. Nothing in it is left to choose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// Make our pool.
+    CreatePool,
+    /// Replace the host's card.
+    WriteCard(HostCard),
+    /// Define and start a network.
+    DefineNetwork(NetworkSpec),
+    /// Stop and undefine a network.
+    RemoveNetwork {
+        /// Its name.
+        network: NetworkName,
+        /// Its UUID.
+        uuid: Uuid,
+    },
+    /// Bring an image.
+    StoreImage(ImageSpec),
+    /// Make a volume.
+    CreateVolume(VolumeSpec),
+    /// Write a VM's seed.
+    WriteSeed {
+        /// The volume.
+        volume: String,
+    },
+    /// Define a domain.
+    DefineDomain(Box<DomainSpec>),
+    /// Set autostart.
+    SetAutostart {
+        /// The domain.
+        uuid: Uuid,
+        /// To what.
+        autostart: bool,
+    },
+    /// Start a domain.
+    StartDomain {
+        /// The domain.
+        uuid: Uuid,
+    },
+    /// Wait until a VM is ready.
+    AwaitReady(Await),
+    /// Shut a domain down.
+    StopDomain {
+        /// The domain.
+        uuid: Uuid,
+    },
+    /// Undefine a domain that is off and keep its XML in the trash.
+    UndefineDomain {
+        /// The domain.
+        uuid: Uuid,
+        /// The name its XML gets in the pool.
+        xml: String,
+    },
+    /// Move a volume to the trash.
+    TrashVolume {
+        /// Its name.
+        from: String,
+        /// Its name in the trash.
+        to: String,
+    },
+    /// Remove a volume without data of the user's.
+    DiscardVolume {
+        /// Its name.
+        name: String,
+    },
+    /// Note that a VM is gone.
+    Forget,
+    /// Let libvirt see files that were written past it.
+    RefreshPool,
+    /// Publish edits of one plugin.
+    Publish {
+        /// The plugin.
+        plugin: String,
+        /// The edits.
+        edits: Vec<Edit>,
+    },
+}
+
+/// How readiness is seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Await {
+    /// Where.
+    pub address: Ipv4Addr,
+    /// The TCP port.
+    pub port: u16,
+    /// The host key an sshd there must show, `ssh-ed25519 AAAA…`; `None` when accepting is enough.
+    pub host_key: Option<String>,
+    /// How long.
+    pub timeout: Duration,
+}
+
+impl Step {
+    /// Returns the step in words: `define domain web-0`.
+    pub fn words(&self) -> String {
+        let vm = self.vm.as_ref().map(ToString::to_string).unwrap_or_default();
+        match &self.act {
+            Act::Publish { plugin, edits } => {
+                let words: Vec<_> = edits.iter().map(ToString::to_string).collect();
+                format!("publish {plugin}: {}", words.join(", "))
+            }
+            Act::AwaitReady(wait) => {
+                format!("wait for {vm} at {}:{}", wait.address, wait.port)
+            }
+            Act::SetAutostart { autostart, .. } => format!("set autostart of {vm} to {autostart}"),
+            Act::StartDomain { .. } => format!("start {vm}"),
+            Act::StopDomain { .. } => format!("shut down {vm}"),
+            Act::UndefineDomain { .. } => format!("undefine {vm}"),
+            Act::Forget => format!("forget {vm}"),
+            act => act.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreatePool => f.write_str("create pool"),
+            Self::WriteCard(_) => f.write_str("write the host's card"),
+            Self::DefineNetwork(spec) => write!(f, "define network {}", spec.name),
+            Self::RemoveNetwork { network, .. } => write!(f, "remove network {network}"),
+            Self::StoreImage(spec) => write!(f, "bring image {}", spec.name),
+            Self::CreateVolume(spec) => write!(f, "create volume {}", spec.name),
+            Self::WriteSeed { volume } => write!(f, "write seed {volume}"),
+            Self::DefineDomain(spec) => write!(f, "define domain {}", spec.name),
+            Self::TrashVolume { from, .. } => write!(f, "move volume {from} to the trash"),
+            Self::DiscardVolume { name } => write!(f, "remove volume {name}"),
+            Self::RefreshPool => f.write_str("refresh pool"),
+            Self::SetAutostart { .. } => f.write_str("set autostart"),
+            Self::StartDomain { .. } => f.write_str("start"),
+            Self::AwaitReady(_) => f.write_str("wait"),
+            Self::StopDomain { .. } => f.write_str("shut down"),
+            Self::UndefineDomain { .. } => f.write_str("undefine"),
+            Self::Forget => f.write_str("forget"),
+            Self::Publish { plugin, .. } => write!(f, "publish {plugin}"),
+        }
+    }
+}
