@@ -1,0 +1,112 @@
+//! What libvirt says of a domain, reduced to what we manage.
+
+use std::collections::BTreeSet;
+
+use xmltree::Element;
+
+use super::xml::{attribute, bytes, elements, mark_of, parse, text};
+use crate::{
+    host::trouble::Trouble,
+    model::{DomainShape, Mark, NicSource, NicSpec, Size},
+};
+
+/// Returns the shape of a domain, and our mark when it bears one.
+pub(super) fn shape_of(xml: &str) -> Result<(DomainShape, Option<Mark>), Trouble> {
+    let root = parse(xml)?;
+    let shape = read(&root).ok_or_else(|| {
+        let name = text(&root, &["name"]).unwrap_or_default();
+        Trouble::failed(format!("the XML of domain {name} lacks what every domain has"))
+    })?;
+    Ok((shape, mark_of(&root)))
+}
+
+fn read(root: &Element) -> Option<DomainShape> {
+    let devices = root.get_child("devices")?;
+    let (nics, other_nics) = interfaces(devices);
+    Some(DomainShape {
+        cpus: text(root, &["vcpu"])?.parse().ok()?,
+        memory: Size::from_bytes(bytes(root, &["memory"])?),
+        kind: root.attributes.get("type")?.clone(),
+        uefi: attribute(root, &["os"], "firmware") == Some("efi")
+            || attribute(root, &["os", "loader"], "type") == Some("pflash"),
+        disks: sources(devices, |device| device != "cdrom" && device != "floppy"),
+        cdroms: sources(devices, |device| device == "cdrom"),
+        nics,
+        other_nics,
+    })
+}
+
+/// Returns the sources of drives in order of target name; a drive without a medium has none.
+fn sources(devices: &Element, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut found: Vec<(usize, String, String)> = elements(devices)
+        .filter(|element| element.name == "disk")
+        .filter(|disk| wanted(disk.attributes.get("device").map_or("disk", String::as_str)))
+        .filter_map(|disk| {
+            let target = attribute(disk, &["target"], "dev").unwrap_or_default().to_owned();
+            Some((target.len(), target, source(disk)?))
+        })
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, _, source)| source).collect()
+}
+
+/// Returns what a disk reads: a file, a device, a volume of a pool, a network disk's name.
+fn source(disk: &Element) -> Option<String> {
+    let source = disk.get_child("source")?;
+    let value = |name: &str| source.attributes.get(name).cloned();
+    value("file").or_else(|| value("dev")).or_else(|| value("dir")).or_else(|| {
+        match (value("pool"), value("volume")) {
+            (Some(pool), Some(volume)) => Some(format!("pool:{pool}/{volume}")),
+            _ => value("name"),
+        }
+    })
+}
+
+fn interfaces(devices: &Element) -> (Vec<NicSpec>, u32) {
+    let mut nics = Vec::new();
+    let mut others = 0;
+    for interface in elements(devices).filter(|element| element.name == "interface") {
+        match nic(interface) {
+            Some(nic) => nics.push(nic),
+            None => others += 1,
+        }
+    }
+    (nics, others)
+}
+
+fn nic(interface: &Element) -> Option<NicSpec> {
+    let source = |name: &str| attribute(interface, &["source"], name).map(str::to_owned);
+    let mac = attribute(interface, &["mac"], "address")?.parse().ok()?;
+    // The live XML of a libvirt network that is a bridge of the host names both.
+    let network = source("network").map(NicSource::Network);
+    let source = match interface.attributes.get("type").map(String::as_str) {
+        Some("network") => network?,
+        Some("bridge") => network.or_else(|| source("bridge").map(NicSource::Bridge))?,
+        _ => return None,
+    };
+    Some(NicSpec { mac, source })
+}
+
+/// Returns every file a domain names, wherever: disks, chains under them, kernels, NVRAM.
+pub(super) fn files_of(xml: &str) -> Result<BTreeSet<String>, Trouble> {
+    let mut files = BTreeSet::new();
+    collect(&parse(xml)?, &mut files);
+    Ok(files)
+}
+
+fn collect(element: &Element, files: &mut BTreeSet<String>) {
+    if matches!(element.name.as_str(), "source" | "log") {
+        let named = ["file", "dev", "dir", "volume"].iter();
+        files.extend(named.filter_map(|name| element.attributes.get(*name).cloned()));
+    }
+    if matches!(element.name.as_str(), "kernel" | "initrd" | "nvram" | "loader") {
+        files.extend(element.get_text().map(|text| text.trim().to_owned()));
+    }
+    for child in elements(element) {
+        collect(child, files);
+    }
+}
+
+#[cfg(test)]
+#[path = "domain_shape_tests.rs"]
+mod tests;

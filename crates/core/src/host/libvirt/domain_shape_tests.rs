@@ -1,0 +1,88 @@
+//! Shapes read back from what libvirt 9.0 made of our XML (`fixtures/`), and from others' XML.
+
+use super::{super::domain_xml::domain_xml, *};
+use crate::model::{Accel, Digest, DiskSpec, DomainSpec, Firmware};
+
+const POOL: &str = "/var/lib/libvirt/freehold";
+
+fn spec() -> DomainSpec {
+    DomainSpec {
+        uuid: "49c9161e-5158-4034-b9e3-bca8f9ccfb5b".parse().unwrap(),
+        name: "check-uefi".to_owned(),
+        mark: Mark {
+            fleet: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            name: "check-uefi".to_owned(),
+            incarnation: 1,
+            digest: Digest::from_text("45926b0fd1c0eccf02865065e1ff9a84"),
+        },
+        cpus: 1,
+        memory: Size::from_mib(128),
+        firmware: Firmware::Uefi,
+        accel: Accel::Tcg,
+        autostart: true,
+        disks: vec![DiskSpec {
+            volume: "check-uefi.root.0".to_owned(),
+            backing: Some("image.tiny.qcow2".to_owned()),
+        }],
+        seed: Some("check-uefi.seed.1".to_owned()),
+        nics: vec![NicSpec {
+            mac: "32:a5:5e:0d:da:06".parse().unwrap(),
+            source: NicSource::Bridge("br0".to_owned()),
+        }],
+    }
+}
+
+#[test]
+fn libvirts_own_form_has_the_shape_of_the_spec() {
+    for xml in [include_str!("fixtures/uefi-inactive.xml"), include_str!("fixtures/uefi-live.xml")]
+    {
+        let (shape, mark) = shape_of(xml).unwrap();
+        assert_eq!(shape, DomainShape::of(&spec(), POOL));
+        assert_eq!(mark, Some(spec().mark));
+    }
+}
+
+#[test]
+fn what_we_write_has_the_shape_of_the_spec() {
+    for firmware in [Firmware::Bios, Firmware::Uefi] {
+        for accel in [Accel::Kvm, Accel::Tcg] {
+            let mut spec = DomainSpec { firmware, accel, ..spec() };
+            spec.name = "a <&> \"b\"".to_owned();
+            spec.disks =
+                (0..30).map(|n| DiskSpec { volume: format!("disk.{n}"), backing: None }).collect();
+            let network = NicSource::Network("lan".to_owned());
+            spec.nics.push(NicSpec { mac: "02:00:00:00:00:01".parse().unwrap(), source: network });
+            let xml = domain_xml(&spec, POOL).unwrap();
+            let (shape, mark) = shape_of(&xml).unwrap();
+            assert_eq!(shape, DomainShape::of(&spec, POOL));
+            assert_eq!(mark, Some(spec.mark));
+        }
+    }
+}
+
+#[test]
+fn others_domains_are_read_as_far_as_they_go() {
+    let (shape, mark) = shape_of(
+        "<domain type='kvm'><name>x</name><memory unit='GiB'>2</memory><vcpu>4</vcpu><os/>
+           <devices>
+             <disk type='block'><source dev='/dev/vg/x'/><target dev='vda'/></disk>
+             <disk type='volume'><source pool='p' volume='v'/><target dev='vdb'/></disk>
+             <disk type='file' device='cdrom'><target dev='sda'/></disk>
+             <interface type='direct'><mac address='52:54:00:00:00:01'/></interface>
+           </devices></domain>",
+    )
+    .unwrap();
+    assert_eq!(shape.disks, ["/dev/vg/x", "pool:p/v"]);
+    assert_eq!((shape.cdroms.len(), shape.nics.len(), shape.other_nics), (0, 0, 1));
+    assert_eq!((shape.cpus, shape.memory), (4, Size::from_mib(2048)));
+    assert_eq!(mark, None);
+}
+
+#[test]
+fn names_every_file_of_a_chain() {
+    let files = files_of(include_str!("fixtures/uefi-live.xml")).unwrap();
+    for name in ["check-uefi.root.0", "image.tiny.qcow2", "check-uefi.seed.1"] {
+        assert!(files.contains(&format!("{POOL}/{name}")), "{name}");
+    }
+    assert!(files.contains("/var/lib/libvirt/qemu/nvram/check-uefi_VARS.fd"));
+}

@@ -1,0 +1,279 @@
+//! What is done with domains.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+use virt::{connect::Connect, domain::Domain};
+use virt_sys as sys;
+
+use super::{
+    CALLS, CallError, Libvirt, domain_shape::files_of, domain_shape::shape_of,
+    domain_xml::domain_xml, found, xml,
+};
+use crate::{
+    host::trouble::Trouble,
+    model::{DomainSpec, DomainState, DomainView},
+};
+
+/// A domain as libvirt tells it.
+#[derive(Debug)]
+pub(crate) struct RawDomain {
+    name: String,
+    uuid: Uuid,
+    state: DomainState,
+    persistent: bool,
+    autostart: bool,
+    defined: String,
+    live: Option<String>,
+}
+
+impl RawDomain {
+    pub(crate) fn view(&self) -> Result<DomainView, Trouble> {
+        let (defined, mark) = shape_of(&self.defined)?;
+        let live = self.live.as_deref().map(shape_of).transpose()?;
+        Ok(DomainView {
+            name: self.name.clone(),
+            uuid: self.uuid,
+            state: self.state,
+            persistent: self.persistent,
+            autostart: self.autostart,
+            mark,
+            defined,
+            live: live.map(|(shape, _)| shape),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns every file that its definition or its running machine names.
+    pub(crate) fn files(&self) -> Result<BTreeSet<String>, Trouble> {
+        let mut files = files_of(&self.defined)?;
+        if let Some(live) = &self.live {
+            files.extend(files_of(live)?);
+        }
+        Ok(files)
+    }
+}
+
+/// Lists by which libvirt tells what each domain does, in a few calls for all of them.
+struct Lists {
+    running: BTreeSet<Uuid>,
+    paused: BTreeSet<Uuid>,
+    other: BTreeSet<Uuid>,
+    persistent: BTreeSet<Uuid>,
+    autostart: BTreeSet<Uuid>,
+}
+
+impl Lists {
+    fn read(connect: &Connect) -> Result<Self, CallError> {
+        let with = |flags| -> Result<BTreeSet<Uuid>, CallError> {
+            let domains = connect.list_all_domains(flags)?;
+            Ok(domains.iter().map(Domain::uuid).collect::<Result<_, _>>()?)
+        };
+        Ok(Self {
+            running: with(sys::VIR_CONNECT_LIST_DOMAINS_RUNNING)?,
+            paused: with(sys::VIR_CONNECT_LIST_DOMAINS_PAUSED)?,
+            other: with(sys::VIR_CONNECT_LIST_DOMAINS_OTHER)?,
+            persistent: with(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?,
+            autostart: with(sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?,
+        })
+    }
+
+    fn state(&self, uuid: Uuid, domain: &Domain) -> Result<DomainState, CallError> {
+        if self.running.contains(&uuid) {
+            return Ok(DomainState::Running);
+        }
+        if self.paused.contains(&uuid) {
+            return Ok(DomainState::Paused);
+        }
+        if self.other.contains(&uuid) { state_of(domain) } else { Ok(DomainState::Off) }
+    }
+
+    fn describe(&self, domain: &Domain) -> Result<RawDomain, CallError> {
+        let uuid = domain.uuid()?;
+        let state = self.state(uuid, domain)?;
+        let live = match state {
+            DomainState::Off | DomainState::Crashed => None,
+            DomainState::Running | DomainState::Paused => Some(domain.xml_desc(0)?),
+        };
+        Ok(RawDomain {
+            name: domain.name()?,
+            uuid,
+            state,
+            persistent: self.persistent.contains(&uuid),
+            autostart: self.autostart.contains(&uuid),
+            defined: domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?,
+            live,
+        })
+    }
+}
+
+impl Libvirt {
+    /// Reads all domains, ours and others'; one that vanishes meanwhile is left out.
+    pub(crate) async fn domains(&self) -> Result<Vec<RawDomain>, Trouble> {
+        let (mut domains, lists) =
+            self.read(|connect| Ok((connect.list_all_domains(0)?, Lists::read(connect)?))).await?;
+        let lists = std::sync::Arc::new(lists);
+        let share = domains.len().div_ceil(CALLS).max(16);
+        let mut parts = Vec::new();
+        while !domains.is_empty() {
+            let part = domains.split_off(domains.len().saturating_sub(share));
+            let lists = std::sync::Arc::clone(&lists);
+            parts.push(self.read(move |_| {
+                let mut raw = Vec::new();
+                for domain in &part {
+                    match lists.describe(domain) {
+                        Err(CallError::Virt(error))
+                            if super::has_code(&error, sys::VIR_ERR_NO_DOMAIN) => {}
+                        described => raw.push(described?),
+                    }
+                }
+                Ok(raw)
+            }));
+        }
+        let parts = futures::future::try_join_all(parts).await?;
+        let mut raw: Vec<RawDomain> = parts.into_iter().flatten().collect();
+        raw.sort_by(|a, b| (&a.name, a.uuid).cmp(&(&b.name, b.uuid)));
+        Ok(raw)
+    }
+
+    /// Defines a domain. One that is there and bears the same mark is the one an earlier call made.
+    pub(crate) async fn define_domain(&self, spec: &DomainSpec, pool: &str) -> Result<(), Trouble> {
+        let definition = domain_xml(spec, pool)?;
+        let (uuid, mark, autostart) = (spec.uuid, spec.mark.clone(), spec.autostart);
+        self.change(move |connect| {
+            let domain = match lookup(connect, uuid)? {
+                None => connect.define_domain_xml(&definition)?,
+                Some(domain) => {
+                    let there = xml::parse(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?)?;
+                    if xml::mark_of(&there).as_ref() != Some(&mark) {
+                        let name = domain.name()?;
+                        let why = format!("domain {name} is there already with UUID {uuid}");
+                        return Err(Trouble::conflict(why).into());
+                    }
+                    domain
+                }
+            };
+            if autostart || domain.autostart()? {
+                domain.set_autostart(autostart)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), Trouble> {
+        self.change(move |connect| Ok(there(connect, uuid)?.set_autostart(autostart)?)).await
+    }
+
+    pub(crate) async fn start_domain(&self, uuid: Uuid) -> Result<(), Trouble> {
+        self.change(move |connect| {
+            let domain = there(connect, uuid)?;
+            if !domain.is_active()? {
+                domain.create()?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Asks the guest to shut down and turns it off past the deadline.
+    pub(crate) async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), Trouble> {
+        // A guest that is still starting misses the first button press.
+        const PRESS_AGAIN: Duration = Duration::from_secs(5);
+        let end = Instant::now() + deadline;
+        let mut next_press = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        while Instant::now() < end {
+            let press = Instant::now() >= next_press;
+            if press {
+                next_press = Instant::now() + PRESS_AGAIN;
+            }
+            if self.change(move |connect| is_off(connect, uuid, press)).await? {
+                return Ok(());
+            }
+            sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+        self.change(move |connect| match lookup(connect, uuid)? {
+            Some(domain) if domain.is_active()? => Ok(domain.destroy()?),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    /// Undefines a domain that is off and returns its last XML.
+    pub(crate) async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, Trouble> {
+        self.change(move |connect| {
+            let Some(domain) = lookup(connect, uuid)? else { return Ok(None) };
+            let name = domain.name()?;
+            if domain.is_active()? {
+                return Err(Trouble::conflict(format!("domain {name} runs")).into());
+            }
+            let snapshots = domain.num_snapshots(0)?;
+            if snapshots > 0 {
+                let why = format!("domain {name} has {snapshots} snapshots");
+                let hint = format!("virsh snapshot-list {name}; virsh snapshot-delete {name} …");
+                return Err(Trouble::conflict(why).hint(hint).into());
+            }
+            let last = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
+            domain.undefine_flags(
+                sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | sys::VIR_DOMAIN_UNDEFINE_NVRAM,
+            )?;
+            Ok(Some(last))
+        })
+        .await
+    }
+
+    /// Says whether libvirt offers KVM for x86-64 guests.
+    pub(crate) async fn offers_kvm(&self) -> Result<bool, Trouble> {
+        self.read(|connect| {
+            let root = xml::parse(&connect.capabilities()?)?;
+            let guests = xml::elements(&root).filter(|element| element.name == "guest");
+            let mut arches = guests
+                .filter_map(|guest| guest.get_child("arch"))
+                .filter(|arch| arch.attributes.get("name").is_some_and(|name| name == "x86_64"));
+            Ok(arches.any(|arch| {
+                xml::elements(arch).any(|element| {
+                    element.name == "domain"
+                        && element.attributes.get("type").is_some_and(|kind| kind == "kvm")
+                })
+            }))
+        })
+        .await
+    }
+}
+
+fn lookup(connect: &Connect, uuid: Uuid) -> Result<Option<Domain>, CallError> {
+    // The crate's own lookup by UUID depends on the version of `uuid` it was built with.
+    found(connect.lookup_domain_by_uuid_string(&uuid.to_string()), sys::VIR_ERR_NO_DOMAIN)
+}
+
+fn there(connect: &Connect, uuid: Uuid) -> Result<Domain, CallError> {
+    let absent = || Trouble::failed(format!("libvirt has no domain with UUID {uuid}"));
+    lookup(connect, uuid)?.ok_or_else(|| absent().into())
+}
+
+fn is_off(connect: &Connect, uuid: Uuid, press: bool) -> Result<bool, CallError> {
+    let Some(domain) = lookup(connect, uuid)? else { return Ok(true) };
+    if !domain.is_active()? {
+        return Ok(true);
+    }
+    if press && let Err(error) = domain.shutdown() {
+        // It may have gone off this very moment; otherwise the deadline settles it.
+        tracing::debug!(%uuid, %error, "shutdown");
+    }
+    Ok(false)
+}
+
+fn state_of(domain: &Domain) -> Result<DomainState, CallError> {
+    Ok(match domain.state()?.0.to_raw() {
+        sys::VIR_DOMAIN_SHUTOFF => DomainState::Off,
+        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
+        sys::VIR_DOMAIN_PAUSED | sys::VIR_DOMAIN_PMSUSPENDED => DomainState::Paused,
+        _ => DomainState::Running,
+    })
+}

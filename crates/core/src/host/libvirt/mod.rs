@@ -1,0 +1,240 @@
+//! The conversation with a host's libvirt: the only place with blocking calls.
+//!
+//! Every call has a deadline. Past it the tunnel is cut, which makes the C call return, and the
+//! next call connects anew. `virConnectGetHostname` is never called: it may take ten seconds in the
+//! host's resolver.
+
+mod domain_shape;
+mod domain_xml;
+mod domains;
+mod network_xml;
+mod networks;
+mod storage;
+mod storage_xml;
+mod xml;
+
+use std::{
+    fmt,
+    sync::{Arc, Once},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex, RwLock, Semaphore},
+    time::timeout,
+};
+use virt::connect::Connect;
+
+pub(crate) use self::{
+    domain_xml::console_file,
+    domains::RawDomain,
+    storage::{Owner, PoolState},
+};
+use super::{HostErrorKind, transport::Transport, trouble::Trouble, tunnel::Tunnel};
+
+/// libvirtd answers five requests of a connection at a time, keepalives included.
+const CALLS: usize = 4;
+
+/// Whether a call that got lost may have done something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Reads,
+    Changes,
+}
+
+/// A connection to libvirt that is made again on the next use after it was lost.
+pub(crate) struct Libvirt {
+    transport: Arc<Transport>,
+    deadline: Duration,
+    long_deadline: Duration,
+    open: Mutex<Option<Arc<Open>>>,
+    calls: Arc<Semaphore>,
+    /// A refresh and the making of a volume exclude each other in libvirt.
+    pool_jobs: RwLock<()>,
+}
+
+impl fmt::Debug for Libvirt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Libvirt").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+struct Open {
+    /// `None` only while it is dropped.
+    connect: Option<Connect>,
+    tunnel: Tunnel,
+}
+
+impl Drop for Open {
+    /// `virConnectClose` waits for an answer, and the runtime's thread may be the one to bring it.
+    fn drop(&mut self) {
+        self.tunnel.cut();
+        if let Some(connect) = self.connect.take() {
+            std::thread::spawn(move || drop(connect));
+        }
+    }
+}
+
+impl Libvirt {
+    pub(crate) fn over(
+        transport: Arc<Transport>,
+        deadline: Duration,
+        long_deadline: Duration,
+    ) -> Self {
+        static SILENT: Once = Once::new();
+        // libvirt prints every error on stderr otherwise.
+        SILENT.call_once(virt::error::clear_error_callback);
+        Self {
+            transport,
+            deadline,
+            long_deadline,
+            open: Mutex::new(None),
+            calls: Arc::new(Semaphore::new(CALLS)),
+            pool_jobs: RwLock::new(()),
+        }
+    }
+
+    /// Connects now rather than on the first call.
+    pub(crate) async fn connect(&self) -> Result<(), Trouble> {
+        self.opened().await.map(drop)
+    }
+
+    async fn opened(&self) -> Result<Arc<Open>, Trouble> {
+        let mut slot = self.open.lock().await;
+        if let Some(open) = slot.as_ref() {
+            return Ok(Arc::clone(open));
+        }
+        let stream = self.transport.libvirt(self.deadline).await?;
+        let mut tunnel = Tunnel::to(stream)?;
+        let uri = tunnel.uri();
+        let opening = tokio::task::spawn_blocking(move || Connect::open(Some(&uri)));
+        let Ok(opened) = timeout(self.deadline, opening).await else {
+            tunnel.cut();
+            let seconds = self.deadline.as_secs();
+            return Err(Trouble::unreachable(format!("libvirt did not answer within {seconds} s"))
+                .hint("is libvirtd frozen? try `systemctl restart libvirtd` on the host"));
+        };
+        let connect = opened.map_err(Trouble::failed)?.map_err(|error| {
+            let hint = "see `systemctl status libvirtd` on the host, and whether sshd has \
+                            AllowStreamLocalForwarding yes";
+            Trouble::unreachable(error.message().to_owned()).hint(hint)
+        })?;
+        tunnel.shut_door();
+        let open = Arc::new(Open { connect: Some(connect), tunnel });
+        *slot = Some(Arc::clone(&open));
+        Ok(open)
+    }
+
+    async fn forget(&self, lost: &Arc<Open>) {
+        let mut slot = self.open.lock().await;
+        if slot.as_ref().is_some_and(|open| Arc::ptr_eq(open, lost)) {
+            *slot = None;
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        self.call(Effect::Reads, self.deadline, call).await
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        self.call(Effect::Changes, self.long_deadline, call).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        effect: Effect,
+        deadline: Duration,
+        call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let permit = Arc::clone(&self.calls).acquire_owned().await.map_err(Trouble::failed)?;
+        let open = self.opened().await?;
+        let for_call = Arc::clone(&open);
+        let work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let connect = for_call.connect.as_ref().ok_or(CallError::Lost)?;
+            call(connect).map_err(|error| match error {
+                CallError::Virt(why) if is_lost(connect, &why) => CallError::Lost,
+                error => error,
+            })
+        });
+        let lost = |why: String| {
+            let trouble = Trouble::unreachable(why);
+            if effect == Effect::Changes { trouble.unknown() } else { trouble }
+        };
+        match timeout(deadline, work).await {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(CallError::Lost))) => {
+                self.forget(&open).await;
+                Err(lost("the connection to libvirt was lost".to_owned()))
+            }
+            Ok(Ok(Err(CallError::Virt(why)))) => Err(translated(&why)),
+            Ok(Ok(Err(CallError::Told(trouble)))) => Err(trouble),
+            Ok(Err(panicked)) => Err(Trouble::failed(panicked)),
+            Err(_) => {
+                open.tunnel.cut();
+                self.forget(&open).await;
+                Err(lost(format!("libvirt did not answer within {} s", deadline.as_secs())))
+            }
+        }
+    }
+}
+
+/// Why a call did not go well.
+#[derive(Debug)]
+enum CallError {
+    Virt(virt::error::Error),
+    Told(Trouble),
+    Lost,
+}
+
+impl From<virt::error::Error> for CallError {
+    fn from(error: virt::error::Error) -> Self {
+        Self::Virt(error)
+    }
+}
+
+impl From<Trouble> for CallError {
+    fn from(trouble: Trouble) -> Self {
+        Self::Told(trouble)
+    }
+}
+
+fn is_lost(connect: &Connect, error: &virt::error::Error) -> bool {
+    error.domain().to_raw() == virt_sys::VIR_FROM_RPC || !connect.is_alive().unwrap_or(false)
+}
+
+fn has_code(error: &virt::error::Error, code: virt_sys::virErrorNumber) -> bool {
+    error.code().to_raw() == code
+}
+
+/// Makes "not there" a value.
+fn found<T>(
+    result: Result<T, virt::error::Error>,
+    absent: virt_sys::virErrorNumber,
+) -> Result<Option<T>, CallError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if has_code(&error, absent) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn translated(error: &virt::error::Error) -> Trouble {
+    let text = error.message().to_owned();
+    let held = ["already exists with uuid", "already defined with uuid", "conflict with pool"];
+    let denied = [virt_sys::VIR_ERR_ACCESS_DENIED, virt_sys::VIR_ERR_AUTH_FAILED];
+    let kind = if held.iter().any(|words| text.contains(words)) {
+        HostErrorKind::Conflict
+    } else if denied.iter().any(|code| has_code(error, *code)) {
+        HostErrorKind::Login
+    } else {
+        HostErrorKind::Failed
+    };
+    Trouble::new(kind, text)
+}

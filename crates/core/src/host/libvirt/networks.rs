@@ -1,0 +1,87 @@
+//! What is done with networks.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+use virt::{connect::Connect, network::Network};
+use virt_sys as sys;
+
+use super::{
+    CallError, Libvirt, found,
+    network_xml::{mark_of_network, network_xml},
+};
+use crate::{
+    host::trouble::Trouble,
+    model::{NetworkSpec, NetworkView},
+};
+
+impl Libvirt {
+    /// Reads all networks, ours and others'.
+    pub(crate) async fn networks(&self) -> Result<Vec<NetworkView>, Trouble> {
+        self.read(|connect| {
+            let with = |flags| -> Result<BTreeSet<Uuid>, CallError> {
+                let networks = connect.list_all_networks(flags)?;
+                Ok(networks.iter().map(Network::uuid).collect::<Result<_, _>>()?)
+            };
+            let active = with(sys::VIR_CONNECT_LIST_NETWORKS_ACTIVE)?;
+            let autostart = with(sys::VIR_CONNECT_LIST_NETWORKS_AUTOSTART)?;
+            let mut views = Vec::new();
+            for network in connect.list_all_networks(0)? {
+                let uuid = network.uuid()?;
+                let xml = network.xml_desc(sys::VIR_NETWORK_XML_INACTIVE);
+                let Some(xml) = found(xml, sys::VIR_ERR_NO_NETWORK)? else { continue };
+                views.push(NetworkView {
+                    name: network.name()?,
+                    uuid,
+                    active: active.contains(&uuid),
+                    autostart: autostart.contains(&uuid),
+                    mark: mark_of_network(&xml)?,
+                });
+            }
+            views.sort_by(|a, b| a.name.cmp(&b.name));
+            Ok(views)
+        })
+        .await
+    }
+
+    /// Defines and starts a network. One with the same mark is only started.
+    pub(crate) async fn define_network(&self, spec: &NetworkSpec) -> Result<(), Trouble> {
+        let definition = network_xml(spec)?;
+        let (uuid, mark) = (spec.uuid, spec.mark.clone());
+        self.change(move |connect| {
+            let network = match lookup(connect, uuid)? {
+                None => connect.define_network_xml(&definition)?,
+                Some(network) => {
+                    let there = network.xml_desc(sys::VIR_NETWORK_XML_INACTIVE)?;
+                    if mark_of_network(&there)?.as_ref() != Some(&mark) {
+                        let name = network.name()?;
+                        let why = format!("network {name} is there already with UUID {uuid}");
+                        return Err(Trouble::conflict(why).into());
+                    }
+                    network
+                }
+            };
+            network.set_autostart(true)?;
+            if !network.is_active()? {
+                network.create()?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn remove_network(&self, uuid: Uuid) -> Result<(), Trouble> {
+        self.change(move |connect| {
+            let Some(network) = lookup(connect, uuid)? else { return Ok(()) };
+            if network.is_active()? {
+                network.destroy()?;
+            }
+            Ok(network.undefine()?)
+        })
+        .await
+    }
+}
+
+fn lookup(connect: &Connect, uuid: Uuid) -> Result<Option<Network>, CallError> {
+    found(connect.lookup_network_by_uuid_string(&uuid.to_string()), sys::VIR_ERR_NO_NETWORK)
+}

@@ -1,0 +1,126 @@
+//! Builds and reads XML as trees, never as text, and knows our mark.
+
+use std::{fmt::Display, io::Cursor};
+
+use xmltree::{Element, Namespace, XMLNode};
+
+use crate::{host::trouble::Trouble, model::Mark};
+
+/// The XML namespace of our mark.
+const MARK: &str = "urn:freehold:mark:1";
+const PREFIX: &str = "freehold";
+
+/// An element being built.
+pub(super) struct Tag(Element);
+
+pub(super) fn tag(name: &str) -> Tag {
+    Tag(Element::new(name))
+}
+
+impl Tag {
+    pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
+        self.0.attributes.insert(name.to_owned(), format!("{value}"));
+        self
+    }
+
+    pub(super) fn text(mut self, text: impl Display) -> Self {
+        self.0.children.push(XMLNode::Text(format!("{text}")));
+        self
+    }
+
+    pub(super) fn child(mut self, child: Self) -> Self {
+        self.0.children.push(XMLNode::Element(child.0));
+        self
+    }
+
+    pub(super) fn children(self, children: impl IntoIterator<Item = Self>) -> Self {
+        children.into_iter().fold(self, Self::child)
+    }
+
+    /// Declares a namespace for this element and those in it.
+    pub(super) fn namespace(mut self, prefix: &str, uri: &str) -> Self {
+        let mut namespaces = self.0.namespaces.take().unwrap_or_else(Namespace::empty);
+        namespaces.put(prefix, uri);
+        self.0.namespaces = Some(namespaces);
+        self
+    }
+
+    /// Puts this element itself into a namespace.
+    pub(super) fn within(mut self, prefix: &str) -> Self {
+        self.0.prefix = Some(prefix.to_owned());
+        self
+    }
+
+    pub(super) fn xml(&self) -> Result<String, Trouble> {
+        let config =
+            xmltree::EmitterConfig::new().perform_indent(true).write_document_declaration(false);
+        let mut bytes = Vec::new();
+        self.0.write_with_config(&mut bytes, config).map_err(Trouble::failed)?;
+        String::from_utf8(bytes).map_err(Trouble::failed)
+    }
+}
+
+/// Returns `<metadata>` with our mark.
+pub(super) fn metadata(mark: &Mark) -> Tag {
+    tag("metadata").child(
+        tag("mark")
+            .within(PREFIX)
+            .namespace(PREFIX, MARK)
+            .with("fleet", mark.fleet)
+            .with("name", &mark.name)
+            .with("incarnation", mark.incarnation)
+            .with("digest", &mark.digest),
+    )
+}
+
+/// Returns the mark that an object of libvirt bears.
+pub(super) fn mark_of(root: &Element) -> Option<Mark> {
+    let metadata = root.get_child("metadata")?;
+    let mark = elements(metadata)
+        .find(|child| child.name == "mark" && child.namespace.as_deref() == Some(MARK))?;
+    let value = |name: &str| mark.attributes.get(name);
+    Some(Mark {
+        fleet: value("fleet")?.parse().ok()?,
+        name: value("name")?.clone(),
+        incarnation: value("incarnation")?.parse().ok()?,
+        digest: crate::model::Digest::from_text(value("digest")?),
+    })
+}
+
+pub(super) fn parse(xml: &str) -> Result<Element, Trouble> {
+    Element::parse(Cursor::new(xml))
+        .map_err(|error| Trouble::failed(format!("libvirt's XML cannot be read: {error}")))
+}
+
+pub(super) fn elements(parent: &Element) -> impl Iterator<Item = &Element> {
+    parent.children.iter().filter_map(XMLNode::as_element)
+}
+
+/// Returns an attribute of the element at the end of a path of children.
+pub(super) fn attribute<'a>(root: &'a Element, path: &[&str], name: &str) -> Option<&'a str> {
+    let end = path.iter().try_fold(root, |element, step| element.get_child(*step))?;
+    end.attributes.get(name).map(String::as_str)
+}
+
+/// Returns the text of the element at the end of a path of children.
+pub(super) fn text(root: &Element, path: &[&str]) -> Option<String> {
+    let end = path.iter().try_fold(root, |element, step| element.get_child(*step))?;
+    Some(end.get_text()?.trim().to_owned())
+}
+
+/// Returns a number of libvirt's with its unit, in bytes.
+pub(super) fn bytes(root: &Element, path: &[&str]) -> Option<u64> {
+    let number: u64 = text(root, path)?.parse().ok()?;
+    let factor = match attribute(root, path, "unit").unwrap_or("KiB") {
+        "b" | "bytes" => 1,
+        "KB" => 1000,
+        "k" | "KiB" => 1 << 10,
+        "MB" => 1_000_000,
+        "M" | "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "G" | "GiB" => 1 << 30,
+        "T" | "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}

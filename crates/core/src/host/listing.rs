@@ -1,0 +1,221 @@
+//! Reads our pool's directory and a few facts of the host in one command.
+//!
+//! The directory itself is read, not libvirt's idea of it: that one lags behind files written past
+//! libvirt until somebody refreshes the pool.
+
+use std::collections::BTreeMap;
+
+use super::{command::Command, qcow2::Header, trouble::Trouble};
+use crate::model::{HostCard, Size, VolumeView};
+
+/// How much of each file is read: a header and the name of the file under it.
+const HEAD: usize = 2048;
+
+/// Names with a leading dot (staging, consoles, the card's temporary) are not volumes.
+const SCRIPT: &str = r#"
+    cd -- "$1" || exit 44; card=$2; head=$3; shift 3;
+    stat -f -c 'free %a %S' . || exit 1;
+    for b; do if [ -d "/sys/class/net/$b/bridge" ]; then printf 'bridge %s\n' "$b"; fi; done;
+    if [ -e "$card" ]; then printf 'card %s\n' "$(wc -c < "$card")"; cat -- "$card" || exit 1; fi;
+    set --; shut=; ls >/dev/null || exit 1;
+    for f in *; do
+      if [ -f "$f" ] && [ "$f" != "$card" ]; then
+        if [ -r "$f" ]; then set -- "$@" "$f"; else shut="$shut/$f"; fi;
+      fi;
+    done;
+    printf 'shut %s\n' "$shut"; printf 'open %s\n' "$#";
+    if [ $# -gt 0 ]; then
+      stat --printf '%s %n\n' -- "$@" && head -v -c "$head" -- "$@" || exit 45;
+    fi
+"#;
+
+const BRIDGES: &str = r#"
+    for b; do if [ -d "/sys/class/net/$b/bridge" ]; then printf 'bridge %s\n' "$b"; fi; done
+"#;
+
+/// The exit code of a directory that cannot be entered.
+pub(crate) const NO_DIRECTORY: u32 = 44;
+/// The exit code of a directory that changed while it was read.
+pub(crate) const CHANGED: u32 = 45;
+
+/// What the command found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(crate) free: Size,
+    pub(crate) bridges: Vec<String>,
+    pub(crate) card: Option<HostCard>,
+    pub(crate) volumes: BTreeMap<String, VolumeView>,
+    /// Files the SSH user may not read: libvirt has to tell of them.
+    pub(crate) shut: Vec<String>,
+}
+
+/// Returns the command that reads a pool's directory.
+pub(crate) fn command(pool: &str, bridges: &[String]) -> Result<Command, Trouble> {
+    let head = HEAD.to_string();
+    let fixed = [pool, HostCard::FILE, &head];
+    Command::new(SCRIPT, fixed.into_iter().chain(bridges.iter().map(String::as_str)))
+}
+
+/// Returns the command that looks for bridges only.
+pub(crate) fn bridges_command(bridges: &[String]) -> Result<Command, Trouble> {
+    Command::new(BRIDGES, bridges.iter().map(String::as_str))
+}
+
+/// Returns the bridges found by [`bridges_command`].
+pub(crate) fn bridges_of(output: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(output);
+    text.lines().filter_map(|line| line.strip_prefix("bridge ")).map(str::to_owned).collect()
+}
+
+/// Reads what the command wrote; `None` where files changed under it.
+pub(crate) fn read(output: &[u8], pool: &str) -> Result<Option<Listing>, Trouble> {
+    let mut rest = Bytes(output);
+    let mut listing = Listing::default();
+    loop {
+        let line = rest.line().ok_or_else(cut_short)?;
+        let (word, value) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "free" => listing.free = free(value).ok_or_else(cut_short)?,
+            "bridge" => listing.bridges.push(value.to_owned()),
+            "card" => {
+                let length = value.trim().parse().map_err(Trouble::failed)?;
+                let card = rest.take(length).ok_or_else(cut_short)?;
+                listing.card = Some(card_of(card)?);
+            }
+            "shut" => {
+                let names = value.split('/').filter(|name| !name.is_empty());
+                listing.shut = names.map(str::to_owned).collect();
+            }
+            "open" => {
+                let count = value.parse().map_err(Trouble::failed)?;
+                let Some(volumes) = rest.volumes(count, pool) else { return Ok(None) };
+                listing.volumes = volumes;
+                return Ok(Some(listing));
+            }
+            _ => return Err(cut_short()),
+        }
+    }
+}
+
+fn cut_short() -> Trouble {
+    Trouble::failed("the list of the pool's files cannot be read")
+}
+
+fn card_of(bytes: &[u8]) -> Result<HostCard, Trouble> {
+    let file = HostCard::FILE;
+    let card: HostCard = serde_json::from_slice(bytes)
+        .map_err(|error| Trouble::input(format!("{file} is damaged: {error}")))?;
+    if card.format > HostCard::FORMAT {
+        let hint = "use the version of freehold that wrote it, or a later one";
+        return Err(Trouble::input(format!("{file} has format {}", card.format)).hint(hint));
+    }
+    Ok(card)
+}
+
+fn free(value: &str) -> Option<Size> {
+    let (blocks, size) = value.split_once(' ')?;
+    let bytes = blocks.parse::<u64>().ok()?.checked_mul(size.parse().ok()?)?;
+    Some(Size::from_bytes(bytes))
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn line(&mut self) -> Option<&'a str> {
+        let end = self.0.iter().position(|byte| *byte == b'\n')?;
+        let (line, rest) = self.0.split_at(end);
+        self.0 = &rest[1..];
+        std::str::from_utf8(line).ok()
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// Reads sizes, then beginnings as `head -v` writes them.
+    fn volumes(&mut self, count: usize, pool: &str) -> Option<BTreeMap<String, VolumeView>> {
+        let mut files = Vec::new();
+        for _ in 0..count {
+            let (size, name) = self.line()?.split_once(' ')?;
+            files.push((size.parse::<u64>().ok()?, name));
+        }
+        let mut volumes = BTreeMap::new();
+        for (index, (size, name)) in files.into_iter().enumerate() {
+            if index > 0 {
+                self.take(1).filter(|byte| *byte == b"\n")?;
+            }
+            let title = format!("==> {name} <==");
+            self.line().filter(|line| *line == title)?;
+            let length = usize::try_from(size).unwrap_or(usize::MAX).min(HEAD);
+            let head = self.take(length)?;
+            volumes.insert(name.to_owned(), view(head, size, pool));
+        }
+        self.0.is_empty().then_some(volumes)
+    }
+}
+
+fn view(head: &[u8], size: u64, pool: &str) -> VolumeView {
+    let raw = VolumeView { capacity: Size::from_bytes(size), backing: None };
+    let Ok(header) = Header::read(head) else { return raw };
+    let backing = header.backing.map(|_| match header.backing_name(head) {
+        Some(name) if name.starts_with('/') => name.to_owned(),
+        Some(name) => format!("{pool}/{name}"),
+        None => "a file whose name is too long".to_owned(),
+    });
+    VolumeView { capacity: header.virtual_size, backing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_real_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let write =
+            |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+        let mut image = vec![0; 4096];
+        image[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+        image[24..32].copy_from_slice(&(5_u64 << 30).to_be_bytes());
+        image[8..16].copy_from_slice(&600_u64.to_be_bytes());
+        image[16..20].copy_from_slice(&8_u32.to_be_bytes());
+        image[600..608].copy_from_slice(b"/img/one");
+        write("a.qcow2", &image);
+        write("b with ==> x <==", b"==> y <==\n");
+        write("c", b"");
+        write(".staging-d", b"x");
+        let card = HostCard {
+            format: 1,
+            host: uuid::Uuid::nil(),
+            fleets: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+        };
+        write(HostCard::FILE, &serde_json::to_vec(&card).unwrap());
+        std::fs::create_dir(dir.path().join("lost+found")).unwrap();
+
+        let pool = dir.path().to_str().unwrap();
+        let words = command(pool, &["no-such-bridge".to_owned()]).unwrap().words();
+        let output = std::process::Command::new(&words[0]).args(&words[1..]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let listing = read(&output.stdout, pool).unwrap().unwrap();
+        assert_eq!(listing.card, Some(card));
+        assert_eq!(listing.bridges, Vec::<String>::new());
+        assert!(listing.free > Size::default());
+        let names: Vec<_> = listing.volumes.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a.qcow2", "b with ==> x <==", "c"]);
+        let overlay = &listing.volumes["a.qcow2"];
+        assert_eq!(overlay.capacity, Size::from_bytes(5 << 30));
+        assert_eq!(overlay.backing.as_deref(), Some("/img/one"));
+        assert_eq!(listing.volumes["c"].capacity, Size::default());
+    }
+
+    #[test]
+    fn a_file_that_changes_meanwhile_is_seen() {
+        let output = b"free 1 4096\nshut \nopen 1\n9 a\n==> a <==\nshort";
+        assert_eq!(read(output, "/p").unwrap(), None);
+        assert!(read(b"free 1 4096\n", "/p").is_err());
+        assert!(read(b"", "/p").is_err());
+    }
+}

@@ -1,0 +1,128 @@
+//! Conversations with physical hosts, in the words of the domain (in both senses).
+//!
+//! A [`Host`] knows how to look at one host and to make one thing at a time on it. It decides
+//! nothing, and it never does two of the plan's steps in one call. It must not know plans, state
+//! or the terminal.
+
+mod command;
+mod connect;
+mod error;
+mod files;
+mod images;
+mod libvirt;
+mod listing;
+mod observe;
+mod qcow2;
+mod real;
+pub mod simulated;
+mod ssh;
+mod transport;
+mod trouble;
+mod tunnel;
+
+use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key};
+pub use error::{Certainty, HostError, HostErrorKind};
+pub use qcow2::ImageError;
+
+use crate::model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, VolumeSpec};
+
+/// Called with bytes done and, when known, bytes in all.
+pub type Progress = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
+
+/// One physical host. Calls may run at the same time; each has a deadline of its own and says in
+/// its error whether it certainly did not happen.
+#[async_trait]
+pub trait Host: Send + Sync + fmt::Debug {
+    /// Returns the host's name in the fleet.
+    fn name(&self) -> &HostName;
+
+    /// Reads everything a plan must know. `bridges` are those whose existence matters. Read-only.
+    async fn observe(&self, bridges: &[String]) -> Result<HostView, HostError>;
+
+    /// Makes our pool and starts it; one that is there is left alone.
+    async fn create_pool(&self) -> Result<(), HostError>;
+
+    /// Replaces `freehold-host.json` in our pool atomically.
+    async fn write_card(&self, card: &HostCard) -> Result<(), HostError>;
+
+    /// Makes libvirt see files that were written past it; once per batch.
+    async fn refresh_pool(&self) -> Result<(), HostError>;
+
+    /// Defines a network, marks it, sets autostart and starts it. Safe to repeat.
+    async fn define_network(&self, spec: &NetworkSpec) -> Result<(), HostError>;
+
+    /// Stops and undefines a network.
+    async fn remove_network(&self, uuid: Uuid) -> Result<(), HostError>;
+
+    /// Brings an image from a file of this machine into the pool: staging name, digest checked on
+    /// the host, fsync, rename. One that is there is left alone.
+    async fn store_image(
+        &self,
+        spec: &ImageSpec,
+        source: &Path,
+        progress: &Progress,
+    ) -> Result<(), HostError>;
+
+    /// Has the host itself fetch an image; `Ok(false)` when it cannot (no tool, no way there), with
+    /// nothing left behind. The digest and the header are checked before the file gets its name.
+    async fn fetch_image(
+        &self,
+        spec: &ImageSpec,
+        url: &str,
+        progress: &Progress,
+    ) -> Result<bool, HostError>;
+
+    /// Makes a qcow2 volume. One of that name is left alone when size and backing agree, and an
+    /// error otherwise.
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), HostError>;
+
+    /// Writes a small file (a seed) into the pool atomically, mode 0600.
+    async fn write_volume(&self, name: &str, content: &[u8]) -> Result<(), HostError>;
+
+    /// Renames a volume of ours within the pool (to the trash and back); the target must not exist.
+    /// Refused when any domain names the volume or an overlay stands on it.
+    async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError>;
+
+    /// Removes a volume that holds no data of the user's: a seed. Same refusals as a rename;
+    /// one that is not there counts as removed.
+    async fn remove_volume(&self, name: &str) -> Result<(), HostError>;
+
+    /// Defines a domain that is not there, in one call with its mark, and sets its autostart.
+    async fn define_domain(&self, spec: &DomainSpec) -> Result<(), HostError>;
+
+    /// Sets whether a domain starts with its host.
+    async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), HostError>;
+
+    /// Starts a domain; one that runs is left alone.
+    async fn start_domain(&self, uuid: Uuid) -> Result<(), HostError>;
+
+    /// Shuts a domain down by ACPI and, past the deadline, turns it off; one that is off is left
+    /// alone.
+    async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), HostError>;
+
+    /// Undefines a domain that is off, with its managed save and NVRAM; returns its last XML, for
+    /// the trash. `Ok(None)` when it is not there.
+    async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, HostError>;
+
+    /// Returns the last lines of a domain's serial console, as far as they were kept.
+    async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError>;
+
+    /// Opens a TCP connection from the host (`direct-tcpip`).
+    async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError>;
+
+    /// Reads a whole file; `None` when it does not exist.
+    async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, HostError>;
+
+    /// Replaces a file atomically, mode 0644: `.<name>.freehold-tmp` beside it, fsync, rename.
+    async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError>;
+}
+
+/// A byte stream in both directions.
+pub trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static> Stream for T {}

@@ -1,0 +1,159 @@
+//! Looks at a host: all of it, or not at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    libvirt::{PoolState, RawDomain},
+    listing::{self, CHANGED, Listing, NO_DIRECTORY},
+    real::RealHost,
+    ssh::Stdin,
+    trouble::Trouble,
+};
+use crate::model::{HostView, PoolView};
+
+/// Who uses which file, as of a moment.
+#[derive(Debug)]
+pub(super) struct Uses {
+    since: Instant,
+    /// A file, and who names it.
+    by: BTreeMap<String, String>,
+}
+
+impl RealHost {
+    /// Reads everything at the same time; a part that fails spoils the whole.
+    pub(super) async fn look(&self, bridges: &[String]) -> Result<HostView, Trouble> {
+        let (listing, pool, domains, networks, kvm) = tokio::try_join!(
+            self.list(bridges),
+            self.our_pool(),
+            self.libvirt.domains(),
+            self.libvirt.networks(),
+            self.libvirt.offers_kvm(),
+        )?;
+        let (pool, found) = match (pool, listing) {
+            (Some(pool), Ok(listing)) if pool.active => {
+                let listing = self.complete(listing).await?;
+                let bridges = listing.bridges.clone();
+                (Some(pool_view(pool, listing)), bridges)
+            }
+            (Some(pool), Err(trouble)) if pool.active => return Err(trouble),
+            (pool, Ok(listing)) => (pool.map(shut_pool), listing.bridges),
+            (pool, Err(_)) => (pool.map(shut_pool), self.bridges(bridges).await?),
+        };
+        Ok(HostView {
+            kvm,
+            pool,
+            networks,
+            domains: domains.iter().map(RawDomain::view).collect::<Result<_, _>>()?,
+            bridges: found,
+        })
+    }
+
+    async fn our_pool(&self) -> Result<Option<PoolState>, Trouble> {
+        let pool = self.libvirt.pool().await?;
+        if let Some(other) = pool.as_ref().filter(|pool| pool.path != self.pool) {
+            let why = format!("its pool `freehold` lies in {}, not in {}", other.path, self.pool);
+            return Err(Trouble::conflict(why).hint("set `pool` in the host's block"));
+        }
+        Ok(pool)
+    }
+
+    /// Reads the pool's directory; `Ok(Err)` when the directory itself cannot be read, which is no
+    /// trouble where there is no pool yet.
+    async fn list(&self, bridges: &[String]) -> Result<Result<Listing, Trouble>, Trouble> {
+        const TRIES: usize = 3;
+        let command = listing::command(&self.pool, bridges)?;
+        for _ in 0..TRIES {
+            let output = self.transport.run(&command, Stdin::Nothing, self.deadlines.call).await?;
+            match output.code {
+                0 => {
+                    if let Some(listing) = listing::read(&output.stdout, &self.pool)? {
+                        return Ok(Ok(listing));
+                    }
+                }
+                CHANGED => {}
+                NO_DIRECTORY => return Ok(Err(output.trouble())),
+                _ => {
+                    let hint = format!("the SSH user must own {}", self.pool);
+                    return Ok(Err(output.trouble().hint(hint)));
+                }
+            }
+        }
+        Ok(Err(Trouble::failed("the pool's directory changed all the time while it was read")))
+    }
+
+    async fn bridges(&self, bridges: &[String]) -> Result<Vec<String>, Trouble> {
+        let command = listing::bridges_command(bridges)?;
+        let output = self.transport.run(&command, Stdin::Nothing, self.deadlines.call).await?;
+        Ok(listing::bridges_of(&output.good()?))
+    }
+
+    /// Adds what libvirt has to tell: disks of running domains belong to QEMU's user.
+    async fn complete(&self, mut listing: Listing) -> Result<Listing, Trouble> {
+        let mut missing = std::mem::take(&mut listing.shut);
+        for refreshed in [false, true] {
+            if missing.is_empty() {
+                break;
+            }
+            if refreshed {
+                self.libvirt.refresh_pool().await?;
+            }
+            listing.volumes.extend(self.libvirt.volumes(&missing).await?);
+            missing.retain(|name| !listing.volumes.contains_key(name));
+        }
+        match missing.first() {
+            None => Ok(listing),
+            Some(name) => Err(Trouble::failed(format!("{}/{name} cannot be read", self.pool))),
+        }
+    }
+
+    /// Refuses when a domain names the file or a volume stands on it, by a look that began after
+    /// this call did. Calls that wait together share one look.
+    pub(super) async fn refuse_if_used(&self, path: &str) -> Result<(), Trouble> {
+        let asked = Instant::now();
+        let mut last = self.uses.lock().await;
+        let fresh = last.as_ref().filter(|uses| uses.since >= asked).map(Arc::clone);
+        let uses = if let Some(uses) = fresh { uses } else { Arc::new(self.uses().await?) };
+        *last = Some(Arc::clone(&uses));
+        drop(last);
+        match uses.by.get(path) {
+            None => Ok(()),
+            Some(user) => Err(Trouble::conflict(format!("{user} uses it"))),
+        }
+    }
+
+    async fn uses(&self) -> Result<Uses, Trouble> {
+        let since = Instant::now();
+        let (listing, domains) = tokio::try_join!(self.list(&[]), self.libvirt.domains())?;
+        let listing = self.complete(listing?).await?;
+        let mut by = BTreeMap::new();
+        for (name, volume) in &listing.volumes {
+            if let Some(under) = &volume.backing {
+                by.insert(under.clone(), format!("volume {name}"));
+            }
+        }
+        for domain in &domains {
+            let files: BTreeSet<String> = domain.files()?;
+            by.extend(files.into_iter().map(|file| (file, format!("domain {}", domain.name()))));
+        }
+        Ok(Uses { since, by })
+    }
+}
+
+fn pool_view(pool: PoolState, listing: Listing) -> PoolView {
+    PoolView {
+        path: pool.path,
+        active: true,
+        card: listing.card,
+        volumes: listing.volumes,
+        free: listing.free,
+    }
+}
+
+fn shut_pool(pool: PoolState) -> PoolView {
+    PoolView { path: pool.path, active: false, ..PoolView::default() }
+}

@@ -1,0 +1,320 @@
+//! The real host: libvirt through a tunnel, files by commands.
+
+use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, OnceCell};
+use uuid::Uuid;
+
+use super::{
+    Host, HostError, Progress, Stream,
+    command::Command,
+    connect::Deadlines,
+    files::{self, Durable, Readers},
+    images::Images,
+    libvirt::{Libvirt, Owner, console_file},
+    observe::Uses,
+    ssh::Stdin,
+    transport::Transport,
+    trouble::Trouble,
+};
+use crate::model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, VolumeSpec};
+
+/// A host with sshd and libvirt, or this machine.
+pub(super) struct RealHost {
+    pub(super) name: HostName,
+    pub(super) pool: String,
+    pub(super) transport: Arc<Transport>,
+    pub(super) libvirt: Libvirt,
+    pub(super) deadlines: Deadlines,
+    images: Images,
+    owner: OnceCell<Owner>,
+    /// The last look at who uses which file.
+    pub(super) uses: Mutex<Option<Arc<Uses>>>,
+}
+
+const PUBLIC: (Readers, Durable) = (Readers::All, Durable::ContentAndName);
+/// A seed can be written again: what counts is that no half of one gets its name.
+const SEED: (Readers, Durable) = (Readers::Owner, Durable::Content);
+
+impl fmt::Debug for RealHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RealHost")
+            .field("name", &self.name)
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an act comes to, in the words of the error.
+fn act<T>(
+    host: &RealHost,
+    what: impl FnOnce() -> String,
+    result: Result<T, Trouble>,
+) -> Result<T, HostError> {
+    result.map_err(|trouble| trouble.on(&host.name, what()))
+}
+
+impl RealHost {
+    pub(super) fn new(
+        name: HostName,
+        pool: String,
+        transport: Transport,
+        deadlines: Deadlines,
+    ) -> Self {
+        let transport = Arc::new(transport);
+        let libvirt = Libvirt::over(Arc::clone(&transport), deadlines.call, deadlines.long);
+        let images = Images::of(Arc::clone(&transport), &pool, deadlines.call, deadlines.long);
+        let (owner, uses) = (OnceCell::new(), Mutex::new(None));
+        Self { name, pool, transport, libvirt, deadlines, images, owner, uses }
+    }
+
+    /// Returns the path of a file in our pool; a name never leads out of it.
+    fn in_pool(&self, name: &str) -> Result<String, Trouble> {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0', '\n']) {
+            return Err(Trouble::input(format!("{name:?} is no name of a volume")));
+        }
+        Ok(format!("{}/{name}", self.pool))
+    }
+
+    async fn owner(&self) -> Result<Owner, Trouble> {
+        let ask = || async {
+            let command = Command::new("id -u && id -g", [])?;
+            let output = self.run(&command, Stdin::Nothing).await?;
+            let text = String::from_utf8_lossy(&output);
+            let mut ids = text.lines().map(str::parse);
+            match (ids.next(), ids.next()) {
+                (Some(Ok(uid)), Some(Ok(gid))) => Ok(Owner { uid, gid }),
+                _ => Err(Trouble::failed(format!("`id` said {text:?}"))),
+            }
+        };
+        self.owner.get_or_try_init(ask).await.copied()
+    }
+
+    async fn run(&self, command: &Command, stdin: Stdin<'_>) -> Result<Vec<u8>, Trouble> {
+        self.transport.run(command, stdin, self.deadlines.call).await?.good()
+    }
+
+    async fn put(
+        &self,
+        path: &str,
+        content: &[u8],
+        form: (Readers, Durable),
+    ) -> Result<(), Trouble> {
+        files::write(&self.transport, path, content, form, self.deadlines.call).await
+    }
+
+    async fn move_volume(&self, from: &str, to: &str) -> Result<(), Trouble> {
+        let (from, to) = (self.in_pool(from)?, self.in_pool(to)?);
+        self.refuse_if_used(&from).await?;
+        files::rename(&self.transport, &from, &to, self.deadlines.call).await
+    }
+
+    async fn drop_volume(&self, name: &str) -> Result<(), Trouble> {
+        let path = self.in_pool(name)?;
+        self.refuse_if_used(&path).await?;
+        files::remove(&self.transport, &path, self.deadlines.call).await
+    }
+
+    /// The console's file is made here, so that the SSH user may read what root's log daemon
+    /// writes; without it the console is read through libvirt.
+    async fn start(&self, uuid: Uuid) -> Result<(), Trouble> {
+        let log = console_file(uuid, &self.pool);
+        let touch = Command::new(r#"[ -e "$1" ] || : > "$1""#, [log.as_str()])?;
+        if let Err(error) = self.run(&touch, Stdin::Nothing).await {
+            tracing::debug!(log, error = %error.source, "no console file");
+        }
+        self.libvirt.start_domain(uuid).await
+    }
+
+    async fn undefine(&self, uuid: Uuid) -> Result<Option<String>, Trouble> {
+        let last = self.libvirt.undefine_domain(uuid).await?;
+        let log = console_file(uuid, &self.pool);
+        if let Err(error) = files::remove(&self.transport, &log, self.deadlines.call).await {
+            tracing::debug!(log, error = %error.source, "the console file stays");
+        }
+        Ok(last)
+    }
+
+    async fn console(&self, uuid: Uuid, lines: usize) -> Result<String, Trouble> {
+        const MOST: u64 = 256 << 10;
+        let log = console_file(uuid, &self.pool);
+        let most = MOST.to_string();
+        let command = Command::new(
+            r#"if [ ! -e "$1" ]; then exit 0; fi; if [ ! -r "$1" ]; then exit 13; fi;
+               exec tail -c "$2" -- "$1""#,
+            [log.as_str(), &most],
+        )?;
+        let output = self.transport.run(&command, Stdin::Nothing, self.deadlines.call).await?;
+        let bytes = if output.code == 13 {
+            let name = log.rsplit('/').next().unwrap_or_default();
+            self.libvirt.volume_tail(name, MOST).await?
+        } else {
+            output.good()?
+        };
+        Ok(last_lines(&String::from_utf8_lossy(&bytes), lines))
+    }
+}
+
+/// Returns the last lines that say something, without what moves a terminal's cursor or colours.
+fn last_lines(text: &str, count: usize) -> String {
+    let plain = plain(text);
+    let lines: Vec<&str> =
+        plain.lines().map(str::trim_end).filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            // ESC, `[`, parameters, one final character; moving to another place begins a line.
+            '\u{1b}' if chars.next_if_eq(&'[').is_some() => {
+                let last = chars.by_ref().find(|c| ('@'..='~').contains(c));
+                if matches!(last, Some('H' | 'f')) {
+                    plain.push('\n');
+                }
+            }
+            '\n' | '\t' => plain.push(c),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[async_trait]
+impl Host for RealHost {
+    fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    async fn observe(&self, bridges: &[String]) -> Result<HostView, HostError> {
+        act(self, || "observe it".to_owned(), Box::pin(self.look(bridges)).await)
+    }
+
+    async fn create_pool(&self) -> Result<(), HostError> {
+        let made = async { self.libvirt.create_pool(&self.pool, self.owner().await?).await };
+        act(self, || format!("create pool in {}", self.pool), made.await)
+    }
+
+    async fn write_card(&self, card: &HostCard) -> Result<(), HostError> {
+        let path = format!("{}/{}", self.pool, HostCard::FILE);
+        let written = async {
+            let mut json = serde_json::to_vec_pretty(card).map_err(Trouble::failed)?;
+            json.push(b'\n');
+            self.put(&path, &json, PUBLIC).await
+        };
+        act(self, || format!("write {path}"), written.await)
+    }
+
+    async fn refresh_pool(&self) -> Result<(), HostError> {
+        act(self, || "refresh the pool".to_owned(), self.libvirt.refresh_pool().await)
+    }
+
+    async fn define_network(&self, spec: &NetworkSpec) -> Result<(), HostError> {
+        let defined = self.libvirt.define_network(spec).await;
+        act(self, || format!("define network {}", spec.name), defined)
+    }
+
+    async fn remove_network(&self, uuid: Uuid) -> Result<(), HostError> {
+        let removed = self.libvirt.remove_network(uuid).await;
+        act(self, || format!("remove network {uuid}"), removed)
+    }
+
+    async fn store_image(
+        &self,
+        spec: &ImageSpec,
+        source: &Path,
+        progress: &Progress,
+    ) -> Result<(), HostError> {
+        let stored = self.images.store(spec, source, progress).await;
+        act(self, || format!("store image {}", spec.name), stored)
+    }
+
+    async fn fetch_image(
+        &self,
+        spec: &ImageSpec,
+        url: &str,
+        progress: &Progress,
+    ) -> Result<bool, HostError> {
+        let fetched = self.images.fetch(spec, url, progress).await;
+        act(self, || format!("fetch image {}", spec.name), fetched)
+    }
+
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), HostError> {
+        let created = async {
+            self.in_pool(&spec.name)?;
+            self.libvirt.create_volume(spec, &self.pool, self.owner().await?).await
+        };
+        act(self, || format!("create volume {}", spec.name), created.await)
+    }
+
+    async fn write_volume(&self, name: &str, content: &[u8]) -> Result<(), HostError> {
+        let written = async { self.put(&self.in_pool(name)?, content, SEED).await };
+        act(self, || format!("write volume {name}"), written.await)
+    }
+
+    async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError> {
+        let moved = self.move_volume(from, to).await;
+        act(self, || format!("rename volume {from} to {to}"), moved)
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), HostError> {
+        act(self, || format!("remove volume {name}"), self.drop_volume(name).await)
+    }
+
+    async fn define_domain(&self, spec: &DomainSpec) -> Result<(), HostError> {
+        let defined = self.libvirt.define_domain(spec, &self.pool).await;
+        act(self, || format!("define domain {}", spec.name), defined)
+    }
+
+    async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), HostError> {
+        let set = self.libvirt.set_autostart(uuid, autostart).await;
+        act(self, || format!("set autostart of domain {uuid}"), set)
+    }
+
+    async fn start_domain(&self, uuid: Uuid) -> Result<(), HostError> {
+        act(self, || format!("start domain {uuid}"), self.start(uuid).await)
+    }
+
+    async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), HostError> {
+        let stopped = self.libvirt.stop_domain(uuid, deadline).await;
+        act(self, || format!("stop domain {uuid}"), stopped)
+    }
+
+    async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
+        act(self, || format!("undefine domain {uuid}"), self.undefine(uuid).await)
+    }
+
+    async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {
+        act(self, || format!("read the console of {uuid}"), self.console(uuid, lines).await)
+    }
+
+    async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {
+        let dialled = self.transport.dial(address, port, self.deadlines.call).await;
+        act(self, || format!("connect to {address}:{port} from there"), dialled)
+    }
+
+    async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let read = files::read(&self.transport, path, self.deadlines.call).await;
+        act(self, || format!("read {path}"), read)
+    }
+
+    async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError> {
+        act(self, || format!("write {path}"), self.put(path, content, PUBLIC).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_the_last_lines_that_say_something() {
+        assert_eq!(last_lines("a\r\n\r\nb\u{1b}[0m\n\n", 1), "b");
+        assert_eq!(last_lines("a\u{1b}[08;01H\u{1b}[1mShell> \u{1b}[", 2), "a\nShell>");
+        assert_eq!(last_lines("", 3), "");
+    }
+}

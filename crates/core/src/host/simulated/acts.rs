@@ -1,0 +1,196 @@
+//! The simulated host's side of the conversation.
+
+use std::{net::Ipv4Addr, path::Path, time::Duration};
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{Answer, SimulatedHost, xml_of};
+use crate::{
+    host::{Host, HostError, Progress, Stream, trouble::Trouble},
+    model::{
+        DomainSpec, DomainState, Host as HostBlock, HostCard, HostName, HostView, ImageSpec,
+        NetworkSpec, Size, VolumeSpec, VolumeView,
+    },
+};
+
+#[async_trait]
+impl Host for SimulatedHost {
+    fn name(&self) -> &HostName {
+        &self.name
+    }
+
+    async fn observe(&self, bridges: &[String]) -> Result<HostView, HostError> {
+        self.ask("observe it", |world| Ok(world.view(bridges)))
+    }
+
+    async fn create_pool(&self) -> Result<(), HostError> {
+        self.act("create pool".to_owned(), |world| {
+            if world.pool_path.is_empty() {
+                HostBlock::DEFAULT_POOL.clone_into(&mut world.pool_path);
+            }
+            world.pool = Some(true);
+            Ok(())
+        })
+    }
+
+    async fn write_card(&self, card: &HostCard) -> Result<(), HostError> {
+        self.act("write card".to_owned(), |world| {
+            world.started_pool()?;
+            world.card = Some(card.clone());
+            Ok(())
+        })
+    }
+
+    async fn refresh_pool(&self) -> Result<(), HostError> {
+        self.act("refresh the pool".to_owned(), |world| world.started_pool())
+    }
+
+    async fn define_network(&self, spec: &NetworkSpec) -> Result<(), HostError> {
+        self.act(format!("define network {}", spec.name), |world| {
+            let mut others = world.networks.values().filter(|(other, _)| {
+                (other.name == spec.name) != (other.uuid == spec.uuid)
+                    || (other.uuid == spec.uuid && other.mark != spec.mark)
+            });
+            if let Some((other, _)) = others.next() {
+                let why =
+                    format!("network '{}' already exists with uuid {}", other.name, other.uuid);
+                return Err(Trouble::conflict(why));
+            }
+            world.networks.insert(spec.uuid, (spec.clone(), true));
+            Ok(())
+        })
+    }
+
+    async fn remove_network(&self, uuid: Uuid) -> Result<(), HostError> {
+        self.act(format!("remove network {uuid}"), |world| {
+            world.networks.remove(&uuid);
+            Ok(())
+        })
+    }
+
+    async fn store_image(
+        &self,
+        spec: &ImageSpec,
+        source: &Path,
+        progress: &Progress,
+    ) -> Result<(), HostError> {
+        progress(1, Some(1));
+        self.act(format!("store image {}", spec.name), |world| {
+            world.started_pool()?;
+            tracing::debug!(source = %source.display(), "stored");
+            let image = VolumeView { capacity: Size::from_mib(64), backing: None };
+            world.volumes.entry(spec.volume.clone()).or_insert(image);
+            Ok(())
+        })
+    }
+
+    async fn fetch_image(
+        &self,
+        spec: &ImageSpec,
+        url: &str,
+        progress: &Progress,
+    ) -> Result<bool, HostError> {
+        progress(1, Some(1));
+        self.act(format!("fetch image {}", spec.name), |world| {
+            world.started_pool()?;
+            let Some(checksum) = world.sources.get(url) else { return Ok(false) };
+            if *checksum != spec.checksum {
+                let why =
+                    format!("its checksum is {}, not {}", checksum.hex(), spec.checksum.hex());
+                return Err(Trouble::input(why));
+            }
+            let image = VolumeView { capacity: Size::from_mib(64), backing: None };
+            world.volumes.entry(spec.volume.clone()).or_insert(image);
+            Ok(true)
+        })
+    }
+
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), HostError> {
+        self.act(format!("create volume {}", spec.name), |world| world.create_volume(spec))
+    }
+
+    async fn write_volume(&self, name: &str, content: &[u8]) -> Result<(), HostError> {
+        self.act(format!("write volume {name}"), |world| {
+            world.started_pool()?;
+            let capacity = Size::from_bytes(content.len() as u64);
+            world.volumes.insert(name.to_owned(), VolumeView { capacity, backing: None });
+            world.contents.insert(name.to_owned(), content.to_vec());
+            Ok(())
+        })
+    }
+
+    async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError> {
+        self.act(format!("rename volume {from} to {to}"), |world| world.rename_volume(from, to))
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), HostError> {
+        self.act(format!("remove volume {name}"), |world| {
+            world.unused(name)?;
+            world.volumes.remove(name);
+            world.contents.remove(name);
+            Ok(())
+        })
+    }
+
+    async fn define_domain(&self, spec: &DomainSpec) -> Result<(), HostError> {
+        self.act(format!("define domain {}", spec.name), |world| world.define_domain(spec))
+    }
+
+    async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), HostError> {
+        self.act(format!("set autostart of domain {uuid}"), |world| {
+            world.domain(uuid)?.autostart = autostart;
+            Ok(())
+        })
+    }
+
+    async fn start_domain(&self, uuid: Uuid) -> Result<(), HostError> {
+        self.act(format!("start domain {uuid}"), |world| world.start_domain(uuid))
+    }
+
+    async fn stop_domain(&self, uuid: Uuid, _deadline: Duration) -> Result<(), HostError> {
+        self.act(format!("stop domain {uuid}"), |world| {
+            if let Ok(domain) = world.domain(uuid) {
+                domain.state = DomainState::Off;
+            }
+            Ok(())
+        })
+    }
+
+    async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
+        self.act(format!("undefine domain {uuid}"), |world| {
+            Ok(world.undefine_domain(uuid)?.as_ref().map(xml_of))
+        })
+    }
+
+    async fn console_tail(&self, uuid: Uuid, _lines: usize) -> Result<String, HostError> {
+        self.ask("read the console", |world| {
+            let known = world.domains.contains_key(&uuid);
+            Ok(if known { "simulated console".to_owned() } else { String::new() })
+        })
+    }
+
+    async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {
+        self.ask(&format!("connect to {address}:{port} from there"), |world| {
+            let runs = world.domains.values().any(|domain| domain.state == DomainState::Running);
+            match world.answers.get(&(address, port)).filter(|_| runs) {
+                Some(Answer::Says(banner)) => {
+                    let said = std::io::Cursor::new(banner.clone());
+                    Ok(Box::new(tokio::io::join(said, tokio::io::sink())) as Box<dyn Stream>)
+                }
+                Some(Answer::Refused) | None => Err(Trouble::unreachable("nothing answers there")),
+            }
+        })
+    }
+
+    async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.ask(&format!("read {path}"), |world| Ok(world.files.get(path).cloned()))
+    }
+
+    async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError> {
+        self.act(format!("write {path}"), |world| {
+            world.files.insert(path.to_owned(), content.to_vec());
+            Ok(())
+        })
+    }
+}

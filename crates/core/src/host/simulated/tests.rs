@@ -1,0 +1,83 @@
+//! The simulated host refuses what a real one refuses, and fails as told.
+
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    host::{Certainty, Host as _},
+    model::{Accel, Digest, DiskSpec, Firmware, Mark, VolumeSpec},
+};
+
+fn host() -> SimulatedHost {
+    SimulatedHost::new("rack1".parse().unwrap(), &["br0"])
+}
+
+fn spec(name: &str) -> DomainSpec {
+    DomainSpec {
+        uuid: Uuid::new_v4(),
+        name: name.to_owned(),
+        mark: Mark {
+            fleet: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+            name: name.to_owned(),
+            incarnation: 1,
+            digest: Digest::of([name.as_bytes()]),
+        },
+        cpus: 1,
+        memory: Size::from_mib(64),
+        firmware: Firmware::Bios,
+        accel: Accel::Kvm,
+        autostart: true,
+        disks: vec![DiskSpec { volume: format!("{name}.0"), backing: None }],
+        seed: None,
+        nics: Vec::new(),
+    }
+}
+
+async fn with_volume(host: &SimulatedHost, name: &str) {
+    host.create_pool().await.unwrap();
+    let size = Size::from_mib(1);
+    let volume = VolumeSpec { name: name.to_owned(), size, backing: None };
+    host.create_volume(&volume).await.unwrap();
+}
+
+#[tokio::test]
+async fn refuses_as_libvirt_does() {
+    let host = host();
+    let web = spec("web");
+    with_volume(&host, "web.0").await;
+    host.define_domain(&web).await.unwrap();
+    host.define_domain(&web).await.unwrap();
+    let stranger = DomainSpec { uuid: Uuid::new_v4(), ..web.clone() };
+    let error = host.define_domain(&stranger).await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Conflict);
+    let error = host.rename_volume("web.0", "trash.0").await.unwrap_err();
+    assert_eq!(error.kind, HostErrorKind::Conflict);
+    host.start_domain(web.uuid).await.unwrap();
+    assert_eq!(host.undefine_domain(web.uuid).await.unwrap_err().kind, HostErrorKind::Conflict);
+    host.stop_domain(web.uuid, std::time::Duration::ZERO).await.unwrap();
+    assert!(host.undefine_domain(web.uuid).await.unwrap().is_some());
+    host.rename_volume("web.0", "trash.0").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_reply_has_happened() {
+    let host = host();
+    host.fault(0, Fault::LostReply);
+    let error = host.create_pool().await.unwrap_err();
+    assert_eq!(error.certainty, Certainty::Unknown);
+    assert!(host.observe(&[]).await.unwrap().pool.is_some());
+}
+
+#[tokio::test]
+async fn a_second_connection_sees_the_same_world() {
+    let host = host();
+    let other = host.clone();
+    host.kill_after(1);
+    host.create_pool().await.unwrap();
+    let error = host.refresh_pool().await.unwrap_err();
+    assert_eq!((error.kind, error.certainty), (HostErrorKind::Unreachable, Certainty::DidNot));
+    assert!(other.observe(&[]).await.is_err());
+    other.heal();
+    assert!(other.observe(&["br0".to_owned()]).await.unwrap().pool.is_some());
+    assert_eq!(host.calls(), ["create pool"]);
+}

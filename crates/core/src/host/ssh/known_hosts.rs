@@ -1,0 +1,129 @@
+//! Reads files of known host keys: `[host]:port`, hashed names, patterns, `@revoked`.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use russh::keys::{
+    PublicKey,
+    ssh_key::known_hosts::{Entry, HostPatterns, Marker},
+};
+use sha1::Sha1;
+
+use super::pattern::matches_list;
+
+/// A key that stands in a file for the host we connect to.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownKey {
+    pub(crate) key: PublicKey,
+    pub(crate) place: Place,
+    pub(crate) revoked: bool,
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: PathBuf,
+    pub(crate) line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file.display(), self.line)
+    }
+}
+
+/// Returns a host's name as such files write it.
+pub(crate) fn written(host: &str, port: u16) -> String {
+    let host = host.to_lowercase();
+    if port == 22 { host } else { format!("[{host}]:{port}") }
+}
+
+/// Returns the keys a file has for a host; a file that is not there has none.
+pub(crate) fn keys_in(file: &Path, host: &str, port: u16) -> std::io::Result<Vec<KnownKey>> {
+    let text = match std::fs::read(file) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    Ok(keys_of(&text, file, host, port))
+}
+
+fn keys_of(text: &str, file: &Path, host: &str, port: u16) -> Vec<KnownKey> {
+    let name = written(host, port);
+    let mut keys = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // A kind of key unknown to us is no error: OpenSSH passes over such lines, too.
+        let Ok(entry) = line.parse::<Entry>() else { continue };
+        let revoked = match entry.marker() {
+            Some(Marker::CertAuthority) => continue,
+            Some(Marker::Revoked) => true,
+            None => false,
+        };
+        if names(entry.host_patterns(), &name) {
+            let place = Place { file: file.to_owned(), line: index + 1 };
+            keys.push(KnownKey { key: entry.public_key().clone(), place, revoked });
+        }
+    }
+    keys
+}
+
+fn names(patterns: &HostPatterns, name: &str) -> bool {
+    match patterns {
+        HostPatterns::Patterns(patterns) => matches_list(patterns, name),
+        HostPatterns::HashedName { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
+            .is_ok_and(|hmac| hmac.chain_update(name).verify_slice(hash).is_ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAzIQ5Xj2Dwpjrl3MC9PV0ItYvLKyUmJeXWWS7UqnVSt";
+
+    fn found(line: &str, host: &str, port: u16) -> Vec<KnownKey> {
+        keys_of(&format!("# a comment\n\n{line}\n"), Path::new("known"), host, port)
+    }
+
+    #[test]
+    fn finds_names_ports_and_patterns() {
+        assert_eq!(found(&format!("rack1,10.0.0.1 {KEY} x"), "rack1", 22).len(), 1);
+        assert_eq!(found(&format!("rack1 {KEY}"), "RACK1", 22).len(), 1);
+        assert_eq!(found(&format!("rack1 {KEY}"), "rack1", 2222).len(), 0);
+        assert_eq!(found(&format!("[rack1]:2222 {KEY}"), "rack1", 2222).len(), 1);
+        assert_eq!(found(&format!("*.lan,!b.lan {KEY}"), "a.lan", 22).len(), 1);
+        assert_eq!(found(&format!("*.lan,!b.lan {KEY}"), "b.lan", 22).len(), 0);
+        let place = &found(&format!("rack1 {KEY}"), "rack1", 22)[0].place;
+        assert_eq!(place.to_string(), "known:3");
+    }
+
+    #[test]
+    fn finds_hashed_names() {
+        // ssh-keygen -H of "rack1".
+        let mut hmac = Hmac::<Sha1>::new_from_slice(&[7; 20]).unwrap();
+        hmac.update(b"rack1");
+        let hash = hmac.finalize().into_bytes();
+        let text = |bytes: &[u8]| {
+            use base64::Engine as _;
+            base64::engine::general_purpose::STANDARD.encode(bytes)
+        };
+        let line = format!("|1|{}|{} {KEY}", text(&[7; 20]), text(&hash));
+        assert_eq!(found(&line, "rack1", 22).len(), 1);
+        assert_eq!(found(&line, "rack2", 22).len(), 0);
+    }
+
+    #[test]
+    fn knows_markers() {
+        assert!(found(&format!("@revoked rack1 {KEY}"), "rack1", 22)[0].revoked);
+        assert!(found(&format!("@cert-authority *.lan {KEY}"), "a.lan", 22).is_empty());
+        assert!(found("rack1 ssh-future AAAA", "rack1", 22).is_empty());
+    }
+}

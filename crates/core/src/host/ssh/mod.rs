@@ -1,0 +1,120 @@
+//! One SSH connection to a host: verified, authenticated with keys, and made again when it is lost.
+//!
+//! Knows nothing of libvirt. The only place that talks to `russh`.
+
+mod agent;
+mod config;
+mod exec;
+mod guest;
+mod known_hosts;
+mod login;
+mod pattern;
+mod session;
+mod verify;
+
+use std::{fmt, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+
+use russh::{ChannelOpenFailure, client::Handle};
+use tokio::sync::{Mutex, Semaphore};
+
+use self::{config::Route, session::Client};
+pub(crate) use self::{config::Surroundings, exec::Stdin, guest::guest_key};
+use super::{Stream, trouble::Trouble};
+use crate::model::SshTarget;
+
+/// sshd's stock `MaxSessions` is 10; forwarded sockets and connections do not count.
+const SESSIONS: usize = 8;
+
+/// What a connection is made from.
+#[derive(Debug, Clone)]
+pub(crate) struct SshOptions {
+    /// An `ssh_config` instead of the user's.
+    pub(crate) config: Option<PathBuf>,
+    /// The repository's `known_hosts`.
+    pub(crate) repo_known_hosts: Option<PathBuf>,
+    /// How long connecting and logging in may take together.
+    pub(crate) deadline: Duration,
+    pub(crate) around: Surroundings,
+}
+
+/// An SSH connection that is made again on the next use after it was lost.
+pub(crate) struct Ssh {
+    route: Route,
+    options: SshOptions,
+    live: Mutex<Option<Arc<Handle<Client>>>>,
+    sessions: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Ssh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ssh").field("route", &self.route).finish_non_exhaustive()
+    }
+}
+
+impl Ssh {
+    /// Connects to a target and logs in.
+    pub(crate) async fn connect(target: &SshTarget, options: SshOptions) -> Result<Self, Trouble> {
+        let route = config::route(target, options.config.as_deref(), &options.around)
+            .map_err(Trouble::input)?;
+        let ssh = Self {
+            route,
+            options,
+            live: Mutex::new(None),
+            sessions: Arc::new(Semaphore::new(SESSIONS)),
+        };
+        ssh.live().await?;
+        Ok(ssh)
+    }
+
+    async fn live(&self) -> Result<Arc<Handle<Client>>, Trouble> {
+        let mut live = self.live.lock().await;
+        if let Some(handle) = live.as_ref().filter(|handle| !handle.is_closed()) {
+            return Ok(Arc::clone(handle));
+        }
+        let handle = Arc::new(session::connect(&self.route, &self.options).await?);
+        *live = Some(Arc::clone(&handle));
+        Ok(handle)
+    }
+
+    /// Connects to a UNIX socket of the host; `Ok(Err)` says that the host refused.
+    pub(crate) async fn socket(
+        &self,
+        path: &str,
+    ) -> Result<Result<Box<dyn Stream>, Refused>, Trouble> {
+        let live = self.live().await?;
+        settle(live.channel_open_direct_streamlocal(path).await)
+    }
+
+    /// Connects to an address as the host sees it; `Ok(Err)` says that the host refused.
+    pub(crate) async fn dial(
+        &self,
+        address: Ipv4Addr,
+        port: u16,
+    ) -> Result<Result<Box<dyn Stream>, Refused>, Trouble> {
+        let live = self.live().await?;
+        let (address, port) = (address.to_string(), u32::from(port));
+        settle(live.channel_open_direct_tcpip(address, port, "127.0.0.1", 0).await)
+    }
+}
+
+/// Why sshd did not open a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Its configuration forbids it.
+    Forbidden,
+    /// Nothing answers there, or the user may not connect there.
+    Failed,
+}
+
+fn settle(
+    opened: Result<russh::Channel<russh::client::Msg>, russh::Error>,
+) -> Result<Result<Box<dyn Stream>, Refused>, Trouble> {
+    match opened {
+        Ok(channel) => Ok(Ok(Box::new(channel.into_stream()))),
+        Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
+            Ok(Err(Refused::Forbidden))
+        }
+        Err(russh::Error::ChannelOpenFailure(_)) => Ok(Err(Refused::Failed)),
+        Err(error) => Err(Trouble::unreachable(error)),
+    }
+}

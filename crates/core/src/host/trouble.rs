@@ -1,0 +1,64 @@
+//! What goes wrong below the words of the domain; an act on a host makes a [`HostError`] of it.
+
+use std::error::Error;
+
+use super::{Certainty, HostError, HostErrorKind};
+use crate::model::HostName;
+
+/// A failure that does not know yet which act of which host it spoils.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) kind: HostErrorKind,
+    pub(crate) certainty: Certainty,
+    pub(crate) hint: Option<String>,
+    pub(crate) source: Box<dyn Error + Send + Sync>,
+}
+
+impl Trouble {
+    pub(crate) fn new(
+        kind: HostErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self { kind, certainty: Certainty::DidNot, hint: None, source: source.into() }
+    }
+
+    pub(crate) fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(HostErrorKind::Failed, source)
+    }
+
+    pub(crate) fn input(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(HostErrorKind::Input, source)
+    }
+
+    pub(crate) fn conflict(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(HostErrorKind::Conflict, source)
+    }
+
+    pub(crate) fn unreachable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(HostErrorKind::Unreachable, source)
+    }
+
+    /// Adds what the user can do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says that it may have happened all the same.
+    pub(crate) fn unknown(mut self) -> Self {
+        self.certainty = Certainty::Unknown;
+        self
+    }
+
+    /// Says what was tried on which host.
+    pub(crate) fn on(self, host: &HostName, act: impl Into<String>) -> HostError {
+        HostError {
+            host: host.clone(),
+            act: act.into(),
+            certainty: self.certainty,
+            hint: self.hint,
+            kind: self.kind,
+            source: self.source,
+        }
+    }
+}
