@@ -1,0 +1,15 @@
+//! Carrying a plan out.
+//!
+//! Walks the steps of a plan, journals each before its call, and says what happened. It decides
+//! nothing: what to do, where and under which name stands in the plan.
+
+mod batch;
+mod failure;
+mod image;
+mod prepare;
+mod ready;
+mod run;
+
+pub use failure::{Failure, FailureKind, causes_of};
+pub use prepare::{Connect, Reached, propose, reach};
+pub use run::{Interrupt, Report, Run};

@@ -1,0 +1,125 @@
+//! Everything a plan is made from, gathered: hosts reached and read, plugins asked.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use futures::{
+    future::{BoxFuture, join_all},
+    stream::{FuturesUnordered, StreamExt},
+};
+
+use super::causes_of;
+use crate::{
+    events::{Event, Listener},
+    host::{Host, HostError},
+    model::{self, Fleet, HostName, Inventory, NetworkKind, Observed, Seen},
+    plan::{Proposals, Trouble},
+    plugins::{Hosts, Plugin, PluginError, PluginErrorKind, Published},
+    state::Fact,
+};
+
+/// Opens a conversation with a host.
+pub type Connect<'a> =
+    &'a (dyn Fn(&model::Host) -> BoxFuture<'static, Result<Arc<dyn Host>, HostError>> + Sync);
+
+/// What was reached.
+#[derive(Debug, Default)]
+pub struct Reached {
+    /// Hosts that were read completely.
+    pub hosts: Hosts,
+    /// What was seen of all of them.
+    pub observed: Observed,
+    /// Why the others were not.
+    pub errors: Vec<HostError>,
+}
+
+/// Connects to every host of the fleet at once and reads it.
+pub async fn reach(fleet: &Fleet, connect: Connect<'_>, listener: &dyn Listener) -> Reached {
+    let bridges: Vec<String> = bridges_of(fleet).into_iter().collect();
+    let mut looks: FuturesUnordered<_> = fleet
+        .hosts
+        .values()
+        .map(|host| {
+            listener.on(Event::Observing { host: host.name.clone() });
+            let (connected, bridges) = (connect(host), &bridges);
+            async move {
+                let look = async {
+                    let host = connected.await?;
+                    let view = host.observe(bridges).await?;
+                    Ok((host, view))
+                };
+                (host.name.clone(), look.await)
+            }
+        })
+        .collect();
+    let mut reached = Reached::default();
+    while let Some((name, look)) = looks.next().await {
+        let seen = match look {
+            Ok((host, view)) => {
+                reached.hosts.insert(name.clone(), host);
+                Seen::Whole(Box::new(view))
+            }
+            Err(error) => {
+                let seen = Seen::Unreachable(causes_of(&error).join(": "));
+                reached.errors.push(error);
+                seen
+            }
+        };
+        listener.on(Event::Observed { host: name.clone() });
+        reached.observed.insert(name, seen);
+    }
+    reached
+}
+
+fn bridges_of(fleet: &Fleet) -> BTreeSet<String> {
+    let kinds = fleet.networks.values().map(|network| &network.kind);
+    kinds
+        .filter_map(|kind| match kind {
+            NetworkKind::Bridge(bridge) => Some(bridge.clone()),
+            NetworkKind::Nat => None,
+        })
+        .collect()
+}
+
+/// Asks all plugins at once what they want to change.
+pub async fn propose(
+    plugins: &[Arc<dyn Plugin>],
+    inventory: &Inventory,
+    published: &Published,
+    hosts: &Hosts,
+) -> Proposals {
+    let asked = plugins.iter().map(|plugin| async move {
+        (plugin.name().to_owned(), plugin.propose(inventory, published, hosts).await)
+    });
+    let mut proposals = Proposals::default();
+    for (plugin, answer) in join_all(asked).await {
+        match answer {
+            Ok(proposal) => {
+                proposals.edits.extend(proposal.edits);
+                let present = proposal.present.into_iter().map(|(key, values)| Fact::Published {
+                    plugin: plugin.clone(),
+                    key,
+                    values,
+                });
+                proposals.present.extend(present);
+                let refused = proposal.refused.iter().map(|error| trouble(&plugin, error));
+                proposals.refused.extend(refused);
+            }
+            Err(error) if error.kind == PluginErrorKind::Unreachable => {
+                proposals.down.push(trouble(&plugin, &error));
+            }
+            Err(error) => proposals.refused.push(trouble(&plugin, &error)),
+        }
+    }
+    proposals
+}
+
+fn trouble(plugin: &str, error: &PluginError) -> Trouble {
+    Trouble { plugin: plugin.to_owned(), causes: causes_of(error), hint: error.hint.clone() }
+}
+
+impl Reached {
+    /// Returns the names of hosts that were not read.
+    pub fn missing(&self) -> Vec<&HostName> {
+        self.errors.iter().map(|error| &error.host).collect()
+    }
+}

@@ -1,0 +1,74 @@
+//! Waiting until a VM is ready: asked from here, else through its host.
+
+use std::{net::Ipv4Addr, time::Duration};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    host::{Host, Stream, guest_host_key},
+    plan::Await,
+};
+
+const PAUSE: Duration = Duration::from_millis(300);
+const DIAL: Duration = Duration::from_secs(3);
+
+/// Waits for a VM; the error says what was seen last.
+pub(super) async fn await_ready(wait: &Await, host: &dyn Host) -> Result<(), String> {
+    let deadline = Instant::now() + wait.timeout;
+    loop {
+        let seen = match look(wait, host).await {
+            Ok(()) => return Ok(()),
+            Err(seen) => seen,
+        };
+        if Instant::now() + PAUSE > deadline {
+            return Err(seen);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn look(wait: &Await, host: &dyn Host) -> Result<(), String> {
+    let stream = dial(wait.address, wait.port, host).await?;
+    let Some(want) = &wait.host_key else { return Ok(()) };
+    let key = timeout(DIAL * 4, guest_host_key(stream))
+        .await
+        .map_err(|_| "its sshd does not finish the key exchange".to_owned())?
+        .map_err(|error| super::causes_of(&error).join(": "))?;
+    if same_key(&key, want) {
+        Ok(())
+    } else {
+        Err(format!("its sshd shows another host key than we gave it: {key}"))
+    }
+}
+
+/// Connects from here; where that fails, from the host.
+async fn dial(address: Ipv4Addr, port: u16, host: &dyn Host) -> Result<Box<dyn Stream>, String> {
+    let direct = match timeout(DIAL, TcpStream::connect((address, port))).await {
+        Ok(Ok(stream)) => return Ok(Box::new(stream)),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    host.dial(address, port).await.map_err(|error| {
+        format!("{direct}; from the host: {}", super::causes_of(&error).join(": "))
+    })
+}
+
+/// Compares algorithm and key, without comments.
+fn same_key(one: &str, other: &str) -> bool {
+    let parts = |key: &str| key.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
+    parts(one) == parts(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_of_keys_do_not_count() {
+        assert!(same_key("ssh-ed25519 AAAA web-0", "ssh-ed25519 AAAA"));
+        assert!(!same_key("ssh-ed25519 AAAA", "ssh-ed25519 AAAB"));
+    }
+}
