@@ -1,1 +1,54 @@
-fn main() {}
+//! The command `freehold`: words, screens and exit codes around `freehold-core`.
+
+mod apply;
+mod args;
+mod ask;
+mod check;
+mod context;
+mod failure;
+mod init;
+mod plan;
+mod screen;
+mod ssh;
+mod status;
+
+use std::{panic::AssertUnwindSafe, process::ExitCode};
+
+use clap::Parser;
+
+use args::{Args, Command};
+use failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    screen::start_log(args.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Failure::new(Exit::Bug, "cannot start").because(&error).report(),
+    };
+    // ring is the one crypto provider; a second installation is refused and harmless.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let run = AssertUnwindSafe(|| runtime.block_on(run(&args)));
+    let ended = std::panic::catch_unwind(run);
+    // A libvirt call that hangs must not keep the process: its socket is cut with the process.
+    runtime.shutdown_background();
+    match ended {
+        Ok(Ok(exit)) => exit.code(),
+        Ok(Err(failure)) => failure.report(),
+        Err(_) => Failure::new(Exit::Bug, "this is a bug in freehold")
+            .hint("please report it with the lines above; the journal keeps what was done")
+            .report(),
+    }
+}
+
+async fn run(args: &Args) -> Result<Exit, Failure> {
+    match &args.command {
+        Command::Init(init) => init::run(args, init),
+        Command::Check => check::run(args),
+        Command::Plan => plan::run(args).await,
+        Command::Apply(apply) => apply::run(args, apply).await,
+        Command::Destroy(destroy) => apply::destroy(args, destroy).await,
+        Command::Status => status::run(args).await,
+        Command::Ssh(ssh) => ssh::run(args, ssh),
+    }
+}

@@ -1,0 +1,105 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use freehold_core::{model::VmName, plan::Allowance};
+
+/// Infrastructure as code for people who own their machines.
+#[derive(Debug, Parser)]
+#[command(name = "freehold", version, max_term_width = 80)]
+#[command(after_help = "\
+Exit codes: 0 done; 1 your input, a changed host key or damaged state; 2 usage;
+3 done in part; 4 locked; 5 changes pending or held back for consent;
+70 a bug in freehold; 130 interrupted.")]
+pub(crate) struct Args {
+    /// Directory of the fleet
+    #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
+    pub(crate) directory: PathBuf,
+    /// Value of a variable; may be given several times
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) variables: Vec<(String, String)>,
+    /// File to read instead of ~/.ssh/config
+    #[arg(long, global = true, value_name = "FILE", env = "FREEHOLD_SSH_CONFIG")]
+    pub(crate) ssh_config: Option<PathBuf>,
+    /// Say more on stderr; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Begin a fleet: its id, its identity secret, a first file
+    Init(Init),
+    /// Check the fleet's files; asks no host
+    Check,
+    /// Show what apply would do; changes nothing
+    Plan,
+    /// Make hosts, DNS and targets as declared
+    Apply(Apply),
+    /// Take VMs away; disks go to the trash
+    Destroy(Destroy),
+    /// Show every VM, its host, address and state
+    Status,
+    /// Log in to a VM; its host key is known
+    Ssh(Ssh),
+}
+
+/// `init`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Init {
+    /// Name of the fleet [default: the directory's name]
+    pub(crate) name: Option<String>,
+}
+
+/// `apply`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Apply {
+    /// Do it without asking: creating, and what nobody notices
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Consent to a class past `live`: disconnect, restart, rebuild or data-loss
+    #[arg(long = "allow", value_name = "CLASS[=VM,…]")]
+    pub(crate) allow: Vec<Allowance>,
+    /// How many VMs and networks may vanish because they are no longer declared
+    #[arg(long, value_name = "N")]
+    pub(crate) deletes: Option<usize>,
+}
+
+/// `destroy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Destroy {
+    /// VMs to take away [default: all of them, and the networks]
+    pub(crate) vms: Vec<VmName>,
+    /// Do it without asking for the number
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// `ssh`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ssh {
+    /// VM, or USER@VM
+    pub(crate) vm: String,
+    /// Command to run there
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+}

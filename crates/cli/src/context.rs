@@ -1,0 +1,176 @@
+//! What every command begins with: the fleet, its store, its identity, its plugins.
+
+use std::{path::PathBuf, sync::Arc};
+
+use freehold_core::{
+    apply::{Reached, propose, reach},
+    config::{self, Inputs},
+    events::Listener,
+    host::{self, ConnectOptions, Host},
+    model::{self, Fleet, HostName},
+    plan::{Draft, Goal, Plan, World, decide, draft},
+    plugins::Plugin,
+    seed::{Guests, Identity},
+    state::{Decisions, LocalStore, LockFile, Snapshot},
+};
+use uuid::Uuid;
+
+use crate::{
+    args::Args,
+    failure::{Exit, Failure},
+};
+
+/// The fleet and what stands beside it.
+pub(crate) struct Context {
+    pub(crate) fleet: Fleet,
+    pub(crate) store: LocalStore,
+    pub(crate) lock: LockFile,
+    options: ConnectOptions,
+}
+
+impl Context {
+    /// Reads the fleet's text.
+    pub(crate) fn open(args: &Args) -> Result<Self, Failure> {
+        let directory = std::path::absolute(&args.directory)
+            .map_err(|error| Failure::input("no such directory").because(&error))?;
+        let inputs = Inputs {
+            variables: args.variables.iter().cloned().collect(),
+            environment: Arc::new(|name: &str| std::env::var(name).ok()),
+        };
+        let fleet = config::load(&directory, &inputs)?;
+        let known_hosts = directory.join("known_hosts");
+        Ok(Self {
+            store: LocalStore::of(&directory, fleet.id),
+            lock: LockFile::of(&directory),
+            options: ConnectOptions {
+                ssh_config: args.ssh_config.clone(),
+                repo_known_hosts: known_hosts.exists().then_some(known_hosts),
+                ..ConnectOptions::default()
+            },
+            fleet,
+        })
+    }
+
+    /// Returns where the identity secret lies.
+    pub(crate) fn identity_path(&self) -> PathBuf {
+        self.store.path(Identity::FILE)
+    }
+
+    /// Reads the identity secret.
+    pub(crate) fn identity(&self) -> Result<Identity, Failure> {
+        let path = self.identity_path();
+        Identity::load(&path).map_err(|error| {
+            Failure::input("no identity secret").because(&error).hint(
+                "guests' host keys derive from it: put it back from your backup; for a fleet that \
+                 was never applied, `freehold init` makes one",
+            )
+        })
+    }
+
+    /// Returns the fleet's plugins.
+    pub(crate) fn plugins(&self) -> Result<Vec<Arc<dyn Plugin>>, Failure> {
+        let dns = self.fleet.dns_servers.values().map(|server| {
+            let plugin = freehold_dns::PowerDns::new(&self.fleet, server);
+            plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Plugin>)
+        });
+        let targets = self.fleet.target_files.values().map(|file| {
+            let plugin = freehold_discovery::FileSd::new(&self.fleet, file);
+            plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Plugin>)
+        });
+        dns.chain(targets).collect::<Result<_, _>>().map_err(Failure::from)
+    }
+
+    /// Connects to all hosts and reads them.
+    pub(crate) async fn reach(&self, listener: &dyn Listener) -> Reached {
+        let connect = |host: &model::Host| {
+            let (host, options) = (host.clone(), self.options.clone());
+            let future = async move { host::connect(&host, &options).await };
+            Box::pin(future) as futures::future::BoxFuture<'static, Result<Arc<dyn Host>, _>>
+        };
+        reach(&self.fleet, &connect, listener).await
+    }
+}
+
+/// Everything a plan was made from, kept for the run.
+pub(crate) struct Prepared<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) guests: Guests,
+    pub(crate) decisions: Decisions,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) reached: Reached,
+    pub(crate) goal: Goal,
+    pub(crate) plugins: Vec<Arc<dyn Plugin>>,
+    stamp: String,
+}
+
+impl<'a> Prepared<'a> {
+    /// Decides, reaches and reads everything.
+    pub(crate) async fn gather(
+        context: &'a Context,
+        snapshot: Snapshot,
+        goal: Goal,
+        listener: &dyn Listener,
+    ) -> Result<Self, Failure> {
+        let identity = context.identity()?;
+        let lock = context.lock.read()?;
+        let fingerprint = identity.fingerprint();
+        let guests = Guests::new(identity, context.fleet.id);
+        let keys = |vm: &model::VmName, epoch: u32| guests.host_key(vm, epoch);
+        let decisions = decide(&context.fleet, &lock, &snapshot, &fingerprint, &keys)?;
+        let reached = context.reach(listener).await;
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let plugins = context.plugins()?;
+        Ok(Self { context, guests, decisions, snapshot, reached, goal, plugins, stamp })
+    }
+
+    /// Calls `with` with everything the planner needs.
+    pub(crate) fn with_world<T>(&self, with: impl FnOnce(&World<'_>) -> T) -> T {
+        let fleet = &self.context.fleet;
+        let seed_digest =
+            |vm: &model::Vm, decision: &_| self.guests.seed_digest(fleet, vm, decision);
+        let fresh_id = |_: &HostName| Uuid::new_v4();
+        with(&World {
+            fleet,
+            decisions: &self.decisions,
+            snapshot: &self.snapshot,
+            observed: &self.reached.observed,
+            goal: &self.goal,
+            seed_digest: &seed_digest,
+            fresh_id: &fresh_id,
+            stamp: &self.stamp,
+        })
+    }
+
+    /// Returns the seed of a VM of the fleet.
+    pub(crate) fn seed(&self, vm: &model::VmName) -> model::Secret<Vec<u8>> {
+        let fleet = &self.context.fleet;
+        self.guests.seed(fleet, &fleet.vms[vm], &self.decisions.vms[vm]).bytes
+    }
+
+    /// Makes the plan, plugins' edits included.
+    pub(crate) async fn plan(&self) -> Plan {
+        let (draft, inventory): (Draft, _) = self.with_world(|world| {
+            let draft = draft(world);
+            let inventory = draft.inventory(world);
+            (draft, inventory)
+        });
+        let published = &self.snapshot.published;
+        let proposals = propose(&self.plugins, &inventory, published, &self.reached.hosts).await;
+        self.with_world(|world| draft.with(world, proposals))
+    }
+}
+
+/// Refuses names that are no VM of the fleet or the state.
+pub(crate) fn known_vms(
+    context: &Context,
+    snapshot: &Snapshot,
+    names: &[model::VmName],
+) -> Result<(), Failure> {
+    for name in names {
+        if !context.fleet.vms.contains_key(name) && !snapshot.vms.contains_key(name) {
+            let hint = "`freehold status` lists them";
+            return Err(Failure::new(Exit::Input, format!("no vm is named {name}")).hint(hint));
+        }
+    }
+    Ok(())
+}

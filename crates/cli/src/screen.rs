@@ -1,0 +1,140 @@
+//! What the user sees: data on stdout, everything else on stderr, progress while work runs.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, Write},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use freehold_core::events::{Event, Listener, StepOutcome};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::failure::told;
+
+/// Writes a line to stdout: data. A closed pipe is the reader's wish, not an error.
+pub(crate) fn data(text: &str) {
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()));
+}
+
+/// Writes a line to stderr: everything else.
+pub(crate) fn say(text: &str) {
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Starts the log on stderr: warnings, or more with `-v`.
+pub(crate) fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "freehold_core=debug,freehold_dns=debug,freehold_discovery=debug,info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.without_time().with_target(verbose > 0).with_ansi(std::io::stderr().is_terminal()).init();
+}
+
+/// One line per host being read and per running step: on a terminal with elapsed time and bytes,
+/// elsewhere a plain line when it ends.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    bars: MultiProgress,
+    live: bool,
+    running: Mutex<BTreeMap<Key, Running>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Host(String),
+    Step(usize),
+}
+
+#[derive(Debug)]
+struct Running {
+    bar: ProgressBar,
+    words: String,
+    since: Instant,
+}
+
+impl Screen {
+    pub(crate) fn new() -> Self {
+        let live = std::io::stderr().is_terminal();
+        let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bars = MultiProgress::with_draw_target(target);
+        Self { bars, live, running: Mutex::default() }
+    }
+
+    fn begin(&self, key: Key, words: String) {
+        let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {wide_msg}")
+            .expect("the template is ours");
+        let bar = self.bars.add(ProgressBar::new_spinner().with_style(style));
+        bar.set_message(words.clone());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        let running = Running { bar, words, since: Instant::now() };
+        self.running.lock().expect("no holder panics").insert(key, running);
+    }
+
+    fn progress(&self, key: &Key, done: u64, total: Option<u64>) {
+        let running = self.running.lock().expect("no holder panics");
+        let Some(running) = running.get(key) else { return };
+        let seconds = running.since.elapsed().as_secs_f64().max(0.001);
+        #[expect(clippy::cast_precision_loss, reason = "for the eye")]
+        let rate = done as f64 / seconds / f64::from(1 << 20);
+        let mib = |bytes: u64| bytes >> 20;
+        let of = total.map(|total| format!("/{}", mib(total))).unwrap_or_default();
+        running.bar.set_message(format!(
+            "{}  {}{of} MiB, {rate:.0} MiB/s",
+            running.words,
+            mib(done)
+        ));
+    }
+
+    fn end(&self, key: &Key) -> Option<(String, Duration)> {
+        let running = self.running.lock().expect("no holder panics").remove(key)?;
+        running.bar.finish_and_clear();
+        self.bars.remove(&running.bar);
+        Some((running.words, running.since.elapsed()))
+    }
+
+    fn line(&self, text: &str) {
+        self.bars.suspend(|| say(text));
+    }
+
+    fn step_ended(&self, step: usize, outcome: StepOutcome) {
+        let ended = self.end(&Key::Step(step));
+        match (outcome, ended) {
+            (StepOutcome::Failed { causes, hint }, Some((words, _))) => {
+                self.line(&format!("{words}: failed"));
+                self.line(&told(&causes, hint.as_deref()));
+            }
+            (StepOutcome::Done, Some((words, spent))) if !self.live => {
+                self.line(&format!("{words}: done, {:.1} s", spent.as_secs_f64()));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Listener for Screen {
+    fn on(&self, event: Event) {
+        match event {
+            Event::Observing { host } => {
+                self.begin(Key::Host(host.to_string()), format!("{host}: reading"));
+            }
+            Event::Observed { host } => drop(self.end(&Key::Host(host.to_string()))),
+            Event::StepStarted { step, host, what } => {
+                let words = match host {
+                    Some(host) => format!("{host}: {what}"),
+                    None => what,
+                };
+                self.begin(Key::Step(step), words);
+            }
+            Event::StepProgress { step, done, total } => {
+                self.progress(&Key::Step(step), done, total);
+            }
+            Event::StepEnded { step, outcome } => self.step_ended(step, outcome),
+            Event::Note { text } => self.line(&text),
+        }
+    }
+}
