@@ -1,1 +1,8 @@
-//! To be.
+//! What outsiders must see after an apply, and the lab in which they look.
+//!
+//! Knows the world outside: sshd, libvirt, `PowerDNS`, Prometheus, guests. Must not know freehold: it
+//! depends on none of its crates, so that nothing here can share a mistake with them; [`bed`] runs
+//! its binary as a user would.
+
+pub mod bed;
+pub mod lab;

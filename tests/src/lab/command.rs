@@ -1,0 +1,191 @@
+//! Child processes of the lab: argv only, a time limit always, and an error that says what the
+//! program said.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// What a finished program left behind.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The exit status; −1 if a signal ended it.
+    pub status: i32,
+    /// Standard output, as text.
+    pub stdout: String,
+    /// Standard error, as text.
+    pub stderr: String,
+}
+
+impl Output {
+    /// Says whether the program ended with status 0.
+    pub fn success(&self) -> bool {
+        self.status == 0
+    }
+
+    /// Returns standard output without the white space around it.
+    pub fn text(&self) -> &str {
+        self.stdout.trim()
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}, stdout {:?}, stderr {:?}", self.status, self.stdout, self.stderr)
+    }
+}
+
+/// One run of a program: its arguments, its input and its time limit.
+#[derive(Debug)]
+pub struct Run {
+    command: Command,
+    said: String,
+    input: Vec<u8>,
+    limit: Duration,
+}
+
+impl Run {
+    /// Prepares a run of `program` with a limit of one minute.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let program = program.as_ref();
+        let mut command = Command::new(program);
+        command.env("LC_ALL", "C.UTF-8");
+        let said = program.to_string_lossy().into_owned();
+        Self { command, said, input: Vec::new(), limit: Duration::from_mins(1) }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.said.push(' ');
+        self.said.push_str(&arg.as_ref().to_string_lossy());
+        self.command.arg(arg);
+        self
+    }
+
+    /// Adds several arguments.
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(self, args: impl IntoIterator<Item = A>) -> Self {
+        args.into_iter().fold(self, Self::arg)
+    }
+
+    /// Runs it in `dir`.
+    #[must_use]
+    pub fn within(mut self, dir: &std::path::Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Runs it without any environment variable of ours.
+    #[must_use]
+    pub fn cleared(mut self) -> Self {
+        self.command.env_clear().env("LC_ALL", "C.UTF-8");
+        self
+    }
+
+    /// Sets one environment variable.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
+    /// Gives it `input` on standard input.
+    #[must_use]
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = input.into();
+        self
+    }
+
+    /// Ends it after `limit`.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs it and returns what it left, whatever its status.
+    pub fn output(mut self) -> Result<Output> {
+        let mut child = self
+            .command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting `{}`", self.said))?;
+        let writer = feed(&mut child, std::mem::take(&mut self.input));
+        let stdout = drain(child.stdout.take());
+        let stderr = drain(child.stderr.take());
+        let status = wait(&mut child, self.limit, &self.said)?;
+        drop(writer.join());
+        Ok(Output { status, stdout: collected(stdout), stderr: collected(stderr) })
+    }
+
+    /// Runs it and kills it with SIGKILL after `limit`; says whether it was still at work.
+    pub fn killed_after(mut self, limit: Duration) -> Result<bool> {
+        let silent = self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = silent.spawn().with_context(|| format!("starting `{}`", self.said))?;
+        thread::sleep(limit);
+        let at_work = child.try_wait().context("waiting")?.is_none();
+        child.kill().with_context(|| format!("killing `{}`", self.said))?;
+        child.wait().with_context(|| format!("waiting for `{}`", self.said))?;
+        Ok(at_work)
+    }
+
+    /// Runs it and fails unless it ended with status 0.
+    pub fn ok(self) -> Result<Output> {
+        let said = self.said.clone();
+        let output = self.output()?;
+        if !output.success() {
+            let why = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+            bail!("`{said}` ended with status {}: {}", output.status, why.trim());
+        }
+        Ok(output)
+    }
+}
+
+fn wait(child: &mut Child, limit: Duration, said: &str) -> Result<i32> {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait().with_context(|| format!("waiting for `{said}`"))? {
+            return Ok(status.code().unwrap_or(-1));
+        }
+        if started.elapsed() > limit {
+            child.kill().with_context(|| format!("ending `{said}`"))?;
+            child.wait().with_context(|| format!("waiting for `{said}`"))?;
+            bail!("`{said}` took longer than {} s", limit.as_secs());
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+fn feed(child: &mut Child, input: Vec<u8>) -> JoinHandle<()> {
+    let stdin = child.stdin.take();
+    thread::spawn(move || {
+        if let Some(mut stdin) = stdin {
+            // A program that does not read its input is no fault of ours.
+            drop(stdin.write_all(&input));
+        }
+    })
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What came before a broken pipe is still worth showing.
+            drop(pipe.read_to_end(&mut bytes));
+        }
+        bytes
+    })
+}
+
+fn collected(reader: JoinHandle<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned()
+}

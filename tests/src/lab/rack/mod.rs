@@ -1,0 +1,160 @@
+//! A rack: a host of the lab, made of namespaces, with a real sshd, virtlogd and libvirtd inside.
+//!
+//! Knows how such a host is laid out, started, disturbed and asked. Must not know who else is in the lab.
+
+mod files;
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use super::command::{Output, Run};
+use super::network::{self, Cable};
+use super::process::{self, Part};
+
+/// Who one logs in as, and with it the whole manner of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Root, QEMU as root, generous limits: everything easy.
+    Easy,
+    /// A user in group libvirt, QEMU as libvirt-qemu, stock limits: what users have.
+    Stock,
+}
+
+/// What is fixed about a rack.
+#[derive(Debug, Clone, Copy)]
+pub struct Spec {
+    /// Host name, and name in the lab's `ssh/config`.
+    pub name: &'static str,
+    /// Address on the lab's network.
+    pub address: &'static str,
+    /// The user one logs in as.
+    pub user: &'static str,
+    /// How it is set up.
+    pub manner: Manner,
+}
+
+/// All racks of the lab.
+pub const RACKS: [Spec; 2] = [
+    Spec { name: "rack1", address: "10.77.0.11", user: "root", manner: Manner::Easy },
+    Spec { name: "rack2", address: "10.77.0.12", user: "admin", manner: Manner::Stock },
+];
+
+/// How long a rack may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(40);
+
+/// A rack of a lab.
+#[derive(Debug, Clone)]
+pub struct Rack {
+    /// What is fixed about it.
+    pub spec: Spec,
+    lab: PathBuf,
+    part: Part,
+}
+
+impl Rack {
+    /// Names the rack `spec` of the lab in `lab`.
+    pub fn new(lab: &Path, spec: Spec) -> Self {
+        Self { spec, lab: lab.to_owned(), part: Part::new(lab, spec.name) }
+    }
+
+    /// Returns its folder; the host sees it as `/run/rack`.
+    pub fn dir(&self) -> PathBuf {
+        self.lab.join(self.spec.name)
+    }
+
+    /// Returns the folder that is `/etc/prometheus/targets` on it.
+    pub fn targets(&self) -> PathBuf {
+        self.dir().join("targets")
+    }
+
+    /// Lays out its files, network and namespaces and starts its daemons.
+    pub fn start(&self) -> Result<()> {
+        files::lay_out(self).with_context(|| format!("laying out {}", self.spec.name))?;
+        network::connect(self.spec.name, self.spec.address)?;
+        let dir = self.dir();
+        let script = dir.join("inside.sh");
+        let path =
+            |path: &'_ Path| path.to_str().map(str::to_owned).context("the lab's path is not text");
+        let (script, dir) = (path(&script)?, path(&dir)?);
+        let enter = ["ip", "netns", "exec", self.spec.name];
+        let separate = ["unshare", "-m", "-u", "-p", "-i", "-f", "--kill-child", "--mount-proc"];
+        let init = ["bash", &script, self.spec.name, &dir];
+        self.part.start(enter.iter().chain(&separate).chain(&init))
+    }
+
+    /// Waits until sshd and libvirtd answer.
+    pub fn wait(&self) -> Result<()> {
+        self.part.wait_until(START_LIMIT, || self.answers()).map_err(|error| {
+            let log = self.dir().join("log");
+            error.context(format!(
+                "{} is not up; its daemons log to {}",
+                self.spec.name,
+                log.display()
+            ))
+        })
+    }
+
+    /// Asks libvirtd over SSH, as its user would.
+    pub fn answers(&self) -> Result<bool> {
+        self.greets()?;
+        let limit = Duration::from_secs(10);
+        let listed =
+            ssh(&self.lab, self.spec.name, "virsh -c qemu:///system list").limit(limit).ok();
+        listed.map(|_| true)
+    }
+
+    fn greets(&self) -> Result<()> {
+        let limit = Duration::from_secs(1);
+        let address: SocketAddr = format!("{}:22", self.spec.address).parse()?;
+        let mut stream = TcpStream::connect_timeout(&address, limit).context("sshd")?;
+        stream.set_read_timeout(Some(limit))?;
+        let mut greeting = [0; 4];
+        stream.read_exact(&mut greeting).context("sshd does not greet")
+    }
+
+    /// Runs a command line on it over SSH.
+    pub fn ssh(&self, command: &str) -> Result<Output> {
+        ssh(&self.lab, self.spec.name, command).output()
+    }
+
+    /// Stops libvirtd in its tracks: it accepts, and never answers.
+    pub fn freeze(&self) {
+        process::signal(&self.part.processes(Some("libvirtd")), Signal::STOP);
+    }
+
+    /// Lets a frozen libvirtd go on.
+    pub fn thaw(&self) {
+        process::signal(&self.part.processes(Some("libvirtd")), Signal::CONT);
+    }
+
+    /// Kills libvirtd; the rack starts it again within a second, guests live on.
+    pub fn crash_libvirtd(&self) {
+        process::signal(&self.part.processes(Some("libvirtd")), Signal::KILL);
+    }
+
+    /// Pulls its network cable.
+    pub fn cut(&self) -> Result<()> {
+        network::set_cable(self.spec.name, Cable::Pulled)
+    }
+
+    /// Puts its network cable back.
+    pub fn mend(&self) -> Result<()> {
+        network::set_cable(self.spec.name, Cable::Plugged)
+    }
+
+    /// Says whether any of its processes lives.
+    pub fn runs(&self) -> bool {
+        !self.part.processes(None).is_empty()
+    }
+}
+
+/// Prepares `command` to be run on `host` with the lab's own SSH configuration.
+pub fn ssh(lab: &Path, host: &str, command: &str) -> Run {
+    let config = lab.join("ssh/config");
+    Run::new("ssh").arg("-F").arg(config).args(["-o", "BatchMode=yes", host, "--", command])
+}
