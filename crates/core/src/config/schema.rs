@@ -196,6 +196,12 @@ const VM: Schema = Schema {
         key("firmware", "`bios` or `uefi`", Is("\"bios\""), "What starts it."),
         key("autostart", "true or false", Is("true"), "Whether it starts with its host."),
         key(
+            "running",
+            "true or false",
+            Is("true"),
+            "Whether it runs; one that is stopped on purpose has no names and no targets.",
+        ),
+        key(
             "wait",
             "`none`, `ssh` or `port:N`",
             Is("\"ssh\" with a known address, else \"none\""),

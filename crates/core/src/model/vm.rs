@@ -27,6 +27,8 @@ pub struct Vm {
     pub firmware: Firmware,
     /// Whether it starts with its host.
     pub autostart: bool,
+    /// Whether it runs; one that is stopped on purpose has no names and no targets.
+    pub running: bool,
     /// What `apply` waits for.
     pub wait: Wait,
     /// How long it waits.

@@ -89,6 +89,8 @@ pub enum Reason {
     Unfinished(Vec<String>),
     /// It is there and does not run.
     NotRunning,
+    /// It runs and shall not.
+    Running,
     /// `autostart` differs.
     Autostart(bool),
     /// It was made and is no longer declared.
@@ -103,6 +105,7 @@ impl fmt::Display for Reason {
             Self::New => f.write_str("new"),
             Self::Unfinished(missing) => write!(f, "missing: {}", missing.join(", ")),
             Self::NotRunning => f.write_str("not running: start"),
+            Self::Running => f.write_str("running: shut down"),
             Self::Autostart(wanted) => write!(f, "autostart = {wanted}"),
             Self::NotDeclared => f.write_str("no longer declared"),
             Self::Asked => f.write_str("asked for"),

@@ -8,11 +8,12 @@ use crate::{
 
 impl Draft {
     /// Returns the inventory that plugins propose edits for: declared VMs that are there or will
-    /// be, whether or not their host answers.
+    /// be, whether or not their host answers, and are not stopped on purpose.
     pub fn inventory(&self, world: &World<'_>) -> Inventory {
         let mut inventory = Inventory::empty(world.fleet, world.snapshot.serial);
         for vm in world.fleet.vms.values() {
             if self.will_be_there(world, &vm.name)
+                && vm.running
                 && let Some(decision) = world.decisions.vms.get(&vm.name)
             {
                 inventory.vms.insert(vm.name.clone(), inventory_vm(world, vm, decision));

@@ -201,6 +201,12 @@ impl Order<'_> {
         if let Some(autostart) = work.autostart {
             parts = vec![act(self, Act::SetAutostart { uuid, autostart }, &parts)];
         }
+        if work.stop {
+            let taken_away = self.publish(Some(&work.vm), &[], &[]);
+            let stop = act(self, Act::StopDomain { uuid }, &parts);
+            self.steps[stop].after = taken_away;
+            return;
+        }
         if work.start {
             parts = vec![act(self, Act::StartDomain { uuid }, &parts)];
         }

@@ -34,6 +34,8 @@ pub struct VmWork {
     pub define: bool,
     /// What autostart is to be set to, when it differs on a domain that is there.
     pub autostart: Option<bool>,
+    /// Whether it is to be shut down.
+    pub stop: bool,
     /// Whether it is to be started.
     pub start: bool,
     /// What is waited for after the start.
@@ -107,6 +109,8 @@ fn verdict_of(
         reasons.push(Reason::Unfinished(missing));
     } else if work.start {
         reasons.push(Reason::NotRunning);
+    } else if work.stop {
+        reasons.push(Reason::Running);
     }
     reasons.extend(work.autostart.map(Reason::Autostart));
     if reasons.is_empty() {
@@ -116,7 +120,7 @@ fn verdict_of(
         host: decision.host.clone(),
         object: Object::Vm(vm.name.clone()),
         action: if begun { Action::Update } else { Action::Create },
-        impact: Impact::Live,
+        impact: if work.stop { Impact::Restart } else { Impact::Live },
         reasons,
         work: Work::Vm(Box::new(work)),
     }))
@@ -300,7 +304,7 @@ fn missing_work(
     volumes.retain(|volume| !there(&volume.name));
     let runs = found
         .is_some_and(|found| matches!(found.state, DomainState::Running | DomainState::Paused));
-    let start = !runs;
+    let start = vm.running && !runs;
     VmWork {
         vm: vm.name.clone(),
         addresses: decision.nics.iter().filter_map(|nic| nic.address).collect(),
@@ -310,6 +314,7 @@ fn missing_work(
         seed: found.is_none() || !spec.seed.as_ref().is_some_and(there),
         define: found.is_none(),
         autostart: found.filter(|found| found.autostart != vm.autostart).map(|_| vm.autostart),
+        stop: !vm.running && runs,
         start,
         wait: start.then(|| wait_of(world, vm, decision)).flatten(),
         spec,

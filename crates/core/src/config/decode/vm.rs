@@ -110,6 +110,7 @@ fn one(
     let firmware =
         fields.word("firmware", &[("bios", Firmware::Bios), ("uefi", Firmware::Uefi)], &[]);
     let autostart = fields.boolean("autostart");
+    let running = fields.boolean("running");
     let timeout = wait_timeout(fields);
     let labels = fields.labels("labels");
     let disks = disks(fields);
@@ -132,6 +133,7 @@ fn one(
         memory: memory?,
         firmware: firmware?.map_or(Firmware::Bios, |given| given.value),
         autostart: autostart?.unwrap_or(true),
+        running: running?.unwrap_or(true),
         wait: wait?,
         wait_timeout: timeout?,
         disks: disks?,
