@@ -11,9 +11,9 @@ use super::causes_of;
 use crate::{
     events::{Event, Listener},
     host::{Host, HostError},
-    model::{self, Fleet, HostName, Inventory, NetworkKind, Observed, Seen},
+    model::{self, EditKey, Fleet, HostName, Inventory, NetworkKind, Observed, Seen},
     plan::{Proposals, Trouble},
-    plugins::{Hosts, Plugin, PluginError, PluginErrorKind, Published},
+    plugins::{Hosts, Plugin, PluginError, PluginErrorKind, Proposal, Published},
     state::Fact,
 };
 
@@ -94,6 +94,7 @@ pub async fn propose(
     for (plugin, answer) in join_all(asked).await {
         match answer {
             Ok(proposal) => {
+                proposals.present.extend(gone(&plugin, &proposal, published));
                 proposals.edits.extend(proposal.edits);
                 let present = proposal.present.into_iter().map(|(key, values)| Fact::Published {
                     plugin: plugin.clone(),
@@ -111,6 +112,23 @@ pub async fn propose(
         }
     }
     proposals
+}
+
+/// What was published, is not there and nobody wants back: a run was killed after taking it away.
+/// Only a server that was read without any refusal says so; unknown is not empty.
+fn gone(plugin: &str, proposal: &Proposal, published: &Published) -> Vec<Fact> {
+    let stays = |key: &EditKey| {
+        proposal.edits.iter().any(|edit| edit.key.same_place(key))
+            || proposal.present.iter().any(|(present, _)| present.same_place(key))
+    };
+    let ours = published.keys().filter(|(owner, _)| owner == plugin).map(|(_, key)| key);
+    let gone = ours.filter(|key| proposal.refused.is_empty() && !stays(key));
+    gone.map(|key| Fact::Published {
+        plugin: plugin.to_owned(),
+        key: key.clone(),
+        values: Vec::new(),
+    })
+    .collect()
 }
 
 fn trouble(plugin: &str, error: &PluginError) -> Trouble {
