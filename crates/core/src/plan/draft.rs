@@ -82,7 +82,7 @@ pub struct Draft {
 pub struct Proposals {
     /// Edits, in each plugin's order.
     pub edits: Vec<Edit>,
-    /// What is there already, as wanted and ours.
+    /// What is there already, as wanted and ours, or is gone though it was published.
     pub present: Vec<Fact>,
     /// What plugins refuse to change.
     pub refused: Vec<Trouble>,

@@ -276,8 +276,14 @@ impl Order<'_> {
                 key: edit.key.clone(),
                 values: edit.new.clone(),
             };
+            // Until it is done, the old values may be there as well as the new ones.
+            let claim = |edit: &Edit| Fact::Published {
+                plugin: plugin.clone(),
+                key: edit.key.clone(),
+                values: either(&edit.old, &edit.new),
+            };
             let adds = edits.iter().filter(|edit| !edit.new.is_empty());
-            let claims = adds.map(fact).collect();
+            let claims = adds.map(claim).collect();
             let settles = edits.iter().map(fact).collect();
             steps.push(self.push(Step {
                 host: None,
@@ -299,6 +305,10 @@ impl Order<'_> {
             self.publish(vm.as_ref(), &[], fleet_wide);
         }
     }
+}
+
+fn either(old: &[String], new: &[String]) -> Vec<String> {
+    old.iter().chain(new.iter().filter(|value| !old.contains(value))).cloned().collect()
 }
 
 fn volumes_added(change: &Change) -> Vec<String> {
