@@ -1,0 +1,152 @@
+//! A simulated host whose changing calls count for the whole fleet.
+
+use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use freehold_core::{
+    host::{
+        Host, HostError, Progress, Stream,
+        simulated::{Fault, SimulatedHost},
+    },
+    model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, VolumeSpec},
+};
+use uuid::Uuid;
+
+use super::{Fate, Trick};
+
+/// A host that fails when its fleet's fate says so.
+#[derive(Debug)]
+pub(super) struct TrickyHost {
+    inner: SimulatedHost,
+    fate: Arc<Fate>,
+}
+
+impl TrickyHost {
+    pub(super) fn new(inner: SimulatedHost, fate: Arc<Fate>) -> Self {
+        Self { inner, fate }
+    }
+
+    async fn before(&self) -> Option<Trick> {
+        let trick = self.fate.before().await;
+        // Nothing is awaited between here and the call, so it is the next one.
+        let fault = match trick? {
+            Trick::Fail => Fault::Fail,
+            Trick::LostReply => Fault::LostReply,
+            Trick::Gone => Fault::Unreachable,
+            Trick::LostThenGone => Fault::LostThenUnreachable,
+            Trick::KillBefore | Trick::KillAfter | Trick::KillAndLoseOutcomes => return trick,
+        };
+        self.inner.fault(0, fault);
+        trick
+    }
+}
+
+macro_rules! changing {
+    ($self:ident, $call:expr) => {{
+        let trick = $self.before().await;
+        let result = $call.await;
+        $self.fate.after(trick).await;
+        result
+    }};
+}
+
+#[async_trait]
+impl Host for TrickyHost {
+    fn name(&self) -> &HostName {
+        self.inner.name()
+    }
+
+    async fn observe(&self, bridges: &[String]) -> Result<HostView, HostError> {
+        self.inner.observe(bridges).await
+    }
+
+    async fn create_pool(&self) -> Result<(), HostError> {
+        changing!(self, self.inner.create_pool())
+    }
+
+    async fn write_card(&self, card: &HostCard) -> Result<(), HostError> {
+        changing!(self, self.inner.write_card(card))
+    }
+
+    async fn refresh_pool(&self) -> Result<(), HostError> {
+        changing!(self, self.inner.refresh_pool())
+    }
+
+    async fn define_network(&self, spec: &NetworkSpec) -> Result<(), HostError> {
+        changing!(self, self.inner.define_network(spec))
+    }
+
+    async fn remove_network(&self, uuid: Uuid) -> Result<(), HostError> {
+        changing!(self, self.inner.remove_network(uuid))
+    }
+
+    async fn store_image(
+        &self,
+        spec: &ImageSpec,
+        source: &Path,
+        progress: &Progress,
+    ) -> Result<(), HostError> {
+        changing!(self, self.inner.store_image(spec, source, progress))
+    }
+
+    async fn fetch_image(
+        &self,
+        spec: &ImageSpec,
+        url: &str,
+        progress: &Progress,
+    ) -> Result<bool, HostError> {
+        changing!(self, self.inner.fetch_image(spec, url, progress))
+    }
+
+    async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), HostError> {
+        changing!(self, self.inner.create_volume(spec))
+    }
+
+    async fn write_volume(&self, name: &str, content: &[u8]) -> Result<(), HostError> {
+        changing!(self, self.inner.write_volume(name, content))
+    }
+
+    async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError> {
+        changing!(self, self.inner.rename_volume(from, to))
+    }
+
+    async fn remove_volume(&self, name: &str) -> Result<(), HostError> {
+        changing!(self, self.inner.remove_volume(name))
+    }
+
+    async fn define_domain(&self, spec: &DomainSpec) -> Result<(), HostError> {
+        changing!(self, self.inner.define_domain(spec))
+    }
+
+    async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), HostError> {
+        changing!(self, self.inner.set_autostart(uuid, autostart))
+    }
+
+    async fn start_domain(&self, uuid: Uuid) -> Result<(), HostError> {
+        changing!(self, self.inner.start_domain(uuid))
+    }
+
+    async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), HostError> {
+        changing!(self, self.inner.stop_domain(uuid, deadline))
+    }
+
+    async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
+        changing!(self, self.inner.undefine_domain(uuid))
+    }
+
+    async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {
+        self.inner.console_tail(uuid, lines).await
+    }
+
+    async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {
+        self.inner.dial(address, port).await
+    }
+
+    async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.inner.read_file(path).await
+    }
+
+    async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError> {
+        changing!(self, self.inner.write_file(path, content))
+    }
+}
