@@ -31,7 +31,7 @@ pub fn decide(
     identity: &str,
     keys: HostKeys<'_>,
 ) -> Result<Decisions, Vec<PlanProblem>> {
-    let mut chooser = Chooser::new(fleet, known_decisions(lock, snapshot)?);
+    let mut chooser = Chooser::new(fleet, snapshot, known_decisions(lock, snapshot)?);
     chooser.check_identity(identity);
     chooser.decided.identity = Some(identity.to_owned());
     // Fixed addresses first: what is handed out must not take one of them.
@@ -74,6 +74,7 @@ fn known_decisions(lock: &Decisions, snapshot: &Snapshot) -> Result<Decisions, V
 
 struct Chooser<'a> {
     fleet: &'a Fleet,
+    snapshot: &'a Snapshot,
     decided: Decisions,
     problems: Vec<PlanProblem>,
     taken: BTreeMap<(NetworkName, Ipv4Addr), VmName>,
@@ -82,22 +83,41 @@ struct Chooser<'a> {
 }
 
 impl<'a> Chooser<'a> {
-    fn new(fleet: &'a Fleet, decided: Decisions) -> Self {
+    fn new(fleet: &'a Fleet, snapshot: &'a Snapshot, decided: Decisions) -> Self {
+        let uuids = decided.vms.values().map(|vm| vm.uuid).collect();
+        let macs = decided.vms.values().flat_map(|vm| vm.nics.iter().map(|nic| nic.mac)).collect();
+        let (problems, taken) = (Vec::new(), BTreeMap::new());
+        let mut chooser = Self { fleet, snapshot, decided, problems, taken, uuids, macs };
+        // An address may stand in several decisions: who holds it has the last word, then who
+        // comes back.
+        let mut vms: Vec<_> = chooser.decided.vms.iter().collect();
+        vms.sort_by_key(|(name, _)| (chooser.holds(name), fleet.vms.contains_key(*name)));
         let mut taken = BTreeMap::new();
-        // Living VMs have the last word on an address that a tombstone names too.
-        for living in [false, true] {
-            let vms = decided.vms.iter();
-            for (name, vm) in vms.filter(|(name, _)| fleet.vms.contains_key(*name) == living) {
-                for nic in &vm.nics {
-                    if let Some(address) = nic.address {
-                        taken.insert((nic.network.clone(), address), name.clone());
-                    }
+        for (name, vm) in vms {
+            for nic in &vm.nics {
+                if let Some(address) = nic.address {
+                    taken.insert((nic.network.clone(), address), name.clone());
                 }
             }
         }
-        let uuids = decided.vms.values().map(|vm| vm.uuid).collect();
-        let macs = decided.vms.values().flat_map(|vm| vm.nics.iter().map(|nic| nic.mac)).collect();
-        Self { fleet, decided, problems: Vec::new(), taken, uuids, macs }
+        chooser.taken = taken;
+        chooser
+    }
+
+    /// Says whether a VM has what was decided about it: it was made, or is declared and was not
+    /// removed since.
+    fn holds(&self, vm: &VmName) -> bool {
+        let removed = self.decided.vms.get(vm).is_some_and(|decision| decision.removed);
+        self.snapshot.vms.contains_key(vm) || (self.fleet.vms.contains_key(vm) && !removed)
+    }
+
+    /// Gives an address to a VM; who had it and is not declared is a tombstone from now on.
+    fn take(&mut self, claim: (NetworkName, Ipv4Addr), vm: &VmName) {
+        let before = self.taken.insert(claim, vm.clone());
+        let dead = before.filter(|before| !self.fleet.vms.contains_key(before));
+        if let Some(decision) = dead.and_then(|dead| self.decided.vms.get_mut(&dead)) {
+            decision.removed = true;
+        }
     }
 
     fn check_identity(&mut self, have: &str) {
@@ -112,7 +132,7 @@ impl<'a> Chooser<'a> {
             let NicAddress::Fixed(address) = nic.address else { continue };
             let claim = (nic.network.clone(), address);
             match self.taken.get(&claim) {
-                Some(other) if *other != vm.name && self.fleet.vms.contains_key(other) => {
+                Some(other) if *other != vm.name && self.holds(other) => {
                     self.problems.push(PlanProblem::AddressTaken {
                         vm: vm.name.clone(),
                         address,
@@ -120,9 +140,7 @@ impl<'a> Chooser<'a> {
                         other: other.clone(),
                     });
                 }
-                _ => {
-                    self.taken.insert(claim, vm.name.clone());
-                }
+                _ => self.take(claim, &vm.name),
             }
         }
     }
@@ -189,16 +207,16 @@ impl<'a> Chooser<'a> {
                 let free = |address: &Ipv4Addr| !self.taken.contains_key(&claim(*address));
                 let of_the_dead = |address: &Ipv4Addr| {
                     let owner = self.taken.get(&claim(*address));
-                    owner.is_some_and(|owner| !self.fleet.vms.contains_key(owner))
+                    owner.is_some_and(|owner| {
+                        !self.fleet.vms.contains_key(owner) && !self.holds(owner)
+                    })
                 };
                 let chosen = candidates()
                     .filter(usable)
                     .find(free)
                     .or_else(|| candidates().filter(usable).find(of_the_dead));
                 match chosen {
-                    Some(address) => {
-                        self.taken.insert(claim(address), vm.name.clone());
-                    }
+                    Some(address) => self.take(claim(address), &vm.name),
                     None => self.problems.push(PlanProblem::NoAddress {
                         network: nic.network.clone(),
                         vm: vm.name.clone(),
