@@ -82,9 +82,13 @@ pub(super) fn vm_verdict(
     }
     let accel = resolved_accel(world, decision, view, found);
     let spec = domain_spec(world, vm, decision, accel);
-    if let Some(found) = found
-        && let Some(why) = changed_field(vm, &spec, found, view, record)
-    {
+    let why = match found {
+        Some(found) => changed_field(vm, &spec, found, view, record),
+        None => {
+            unknown_volume(world, &spec, view, record).or_else(|| changed_volume(vm, &spec, view))
+        }
+    };
+    if let Some(why) = why {
         return Verdict::Held(why);
     }
     if let Some(why) = lost_disk(world, decision, view, found) {
@@ -142,11 +146,11 @@ fn refusal(
     found: Option<&DomainView>,
     record: Option<&VmRecord>,
 ) -> Option<Withheld> {
-    if let Some(record) = record
-        && !vm.hosts.contains(&record.host)
-    {
+    // Where the state does not know it, the lock says where it may have been made all the same.
+    let lives = record.map_or(&decision.host, |record| &record.host);
+    if !vm.hosts.contains(lives) {
         let names: Vec<_> = vm.hosts.iter().map(ToString::to_string).collect();
-        return Some(not_yet("host", &record.host, names.join(" or ")));
+        return Some(not_yet("host", lives, names.join(" or ")));
     }
     if let Some(other) = view
         .domains
@@ -253,6 +257,18 @@ fn changed_disk(
         let (from, to) = (have.disks.join(", "), want.disks.join(", "));
         return Some(not_yet("disk", from, to));
     }
+    let keeps = |disk: &&crate::model::Disk| {
+        let mut recorded = record.iter().flat_map(|record| &record.disks);
+        recorded.any(|recorded| recorded.name == disk.name && recorded.keep != disk.keep)
+    };
+    if let Some(disk) = vm.disks.iter().find(keeps) {
+        return Some(not_yet("disk.keep", !disk.keep, disk.keep));
+    }
+    changed_volume(vm, spec, view)
+}
+
+/// Returns how a volume that is there differs from what is wanted.
+fn changed_volume(vm: &Vm, spec: &DomainSpec, view: &HostView) -> Option<Withheld> {
     let pool = view.pool.as_ref()?;
     for (disk, made) in vm.disks.iter().zip(&spec.disks) {
         let Some(volume) = pool.volumes.get(&made.volume) else { continue };
@@ -264,13 +280,22 @@ fn changed_disk(
             let name = |path: &Option<String>| path.clone().unwrap_or_else(|| "none".into());
             return Some(not_yet("image", name(&volume.backing), name(&backing)));
         }
-        let mut recorded = record.iter().flat_map(|record| &record.disks);
-        let recorded = recorded.find(|recorded| recorded.name == disk.name);
-        if let Some(recorded) = recorded.filter(|recorded| recorded.keep != disk.keep) {
-            return Some(not_yet("disk.keep", recorded.keep, disk.keep));
-        }
     }
     None
+}
+
+/// A volume under our name that no run of this state began is not taken for an empty disk.
+fn unknown_volume(
+    world: &World<'_>,
+    spec: &DomainSpec,
+    view: &HostView,
+    record: Option<&VmRecord>,
+) -> Option<Withheld> {
+    let pool = view.pool.as_ref().filter(|_| record.is_none())?;
+    let kept = |volume: &String| world.snapshot.kept.iter().any(|kept| kept.volume == *volume);
+    let mut volumes = spec.disks.iter().map(|disk| &disk.volume);
+    let unknown = volumes.find(|volume| pool.volumes.contains_key(*volume) && !kept(volume))?;
+    Some(Withheld::NotInState(format!("volume {unknown}")))
 }
 
 /// A disk of a VM that is defined, or that was kept, and is gone is a loss, not work to do.
