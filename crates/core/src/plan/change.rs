@@ -125,6 +125,8 @@ pub enum Work {
     NetworkGone {
         /// Its UUID.
         uuid: Uuid,
+        /// VMs on it that go in the same plan: it stays as long as one of them does.
+        users: Vec<VmName>,
     },
     /// Bring an image.
     Image(ImageSpec),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use super::{Action, Change, Held, Object, Plan, Reason, Withheld};
+use super::{Action, Change, Held, Object, Plan, Reason, Withheld, Work};
 use crate::model::{Impact, VmName};
 
 /// What the user agreed to, beyond creating and what nobody notices.
@@ -71,7 +71,19 @@ impl Plan {
                 is_vanishing(change).then_some(Withheld::Budget { wanted, allowed })
             });
         }
+        self.hold_networks_in_use();
         self
+    }
+
+    fn hold_networks_in_use(&mut self) {
+        let staying: BTreeSet<_> = self.held.iter().map(|held| held.object.clone()).collect();
+        self.hold(|change| match &change.work {
+            Work::NetworkGone { users, .. } => {
+                let mut users = users.iter().cloned().map(Object::Vm);
+                users.find(|user| staying.contains(user)).map(Withheld::Needs)
+            }
+            _ => None,
+        });
     }
 
     /// Returns how many VMs and networks vanish without being asked for by name.

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     model::{
-        Digest, Edit, Fleet, Host, HostCard, HostName, HostView, ImageName, Impact, Network,
-        NetworkKind, NetworkName, NetworkSpec, Observed, Seen, Vm, VmName,
+        Digest, DomainShape, DomainView, Edit, Fleet, Host, HostCard, HostName, HostView,
+        ImageName, Impact, Mark, Network, NetworkKind, NetworkName, NetworkSpec, NicSource,
+        Observed, Seen, Vm, VmName,
     },
     state::{Decisions, Fact, Snapshot, VmDecision, VmRecord},
 };
@@ -111,8 +112,10 @@ pub fn draft(world: &World<'_>) -> Draft {
             None => hold_host(world, &host.name, "it was not asked", &mut draft),
         }
     }
-    let undeclared: BTreeSet<_> = world.snapshot.vms.values().map(|record| &record.host).collect();
-    for host in undeclared.into_iter().filter(|host| !world.fleet.hosts.contains_key(*host)) {
+    let made = world.snapshot.vms.values().map(|record| &record.host);
+    let declared = world.fleet.vms.keys().map(|vm| &world.decisions.vms[vm].host);
+    let hosts: BTreeSet<_> = made.chain(declared).collect();
+    for host in hosts.into_iter().filter(|host| !world.fleet.hosts.contains_key(*host)) {
         hold_host(world, host, "it is no longer declared", &mut draft);
     }
     let place = |change: &Change| (change.host.clone(), change.object.clone());
@@ -368,14 +371,34 @@ impl HostDraft<'_> {
                 _ => continue,
             };
             let object = Object::Network(name.clone());
-            if let Some(user) = self.user_of(name) {
-                let why = Withheld::Foreign(format!("domain {user} is attached to it"));
-                self.hold(object, why);
-            } else {
-                let work = Work::NetworkGone { uuid: *uuid };
-                self.change(object, Action::Remove, Impact::Disconnect, reason, work);
+            match self.network_removal(name, *uuid) {
+                Err(why) => self.hold(object, why),
+                Ok(work) => {
+                    self.change(object, Action::Remove, Impact::Disconnect, reason, work);
+                }
             }
         }
+    }
+
+    /// Returns how a network of the state is removed, or why that must not be done.
+    fn network_removal(&self, name: &NetworkName, uuid: Uuid) -> Result<Work, Withheld> {
+        let found = self.view.networks.iter().find(|view| view.uuid == uuid);
+        let is_ours = |mark: &Mark| mark.fleet == self.world.fleet.id && mark.name == name.as_str();
+        if found.is_some_and(|view| !view.mark.as_ref().is_some_and(is_ours)) {
+            let words = format!("network {name} with its UUID does not bear its mark");
+            return Err(Withheld::Foreign(words));
+        }
+        let mut users = Vec::new();
+        for domain in self.domains_on(name) {
+            match self.removed_vm(domain.uuid) {
+                Some(vm) => users.push(vm),
+                None => {
+                    let words = format!("domain {} is attached to it", domain.name);
+                    return Err(Withheld::Foreign(words));
+                }
+            }
+        }
+        Ok(Work::NetworkGone { uuid, users })
     }
 
     fn is_declared_nat(&self, name: &NetworkName) -> bool {
@@ -383,22 +406,21 @@ impl HostDraft<'_> {
         network.is_some_and(|network| network.kind == NetworkKind::Nat)
     }
 
-    /// Returns a domain that is attached to a network and stays.
-    fn user_of(&self, network: &NetworkName) -> Option<String> {
-        let source = crate::model::NicSource::Network(network.to_string());
-        let removed = |uuid: Uuid| {
-            self.draft
-                .changes
-                .iter()
-                .any(|change| matches!(&change.work, Work::VmGone(removal) if removal.uuid == uuid))
-        };
-        let attached =
-            |shape: &crate::model::DomainShape| shape.nics.iter().any(|nic| nic.source == source);
-        let user = self.view.domains.iter().find(|domain| {
-            !removed(domain.uuid)
-                && (attached(&domain.defined) || domain.live.as_ref().is_some_and(attached))
-        });
-        user.map(|domain| domain.name.clone())
+    /// Returns the domains that are attached to a network.
+    fn domains_on(&self, network: &NetworkName) -> impl Iterator<Item = &DomainView> {
+        let source = NicSource::Network(network.to_string());
+        let attached = move |shape: &DomainShape| shape.nics.iter().any(|nic| nic.source == source);
+        self.view.domains.iter().filter(move |domain| {
+            attached(&domain.defined) || domain.live.as_ref().is_some_and(&attached)
+        })
+    }
+
+    /// Returns the VM that goes with a domain in this draft.
+    fn removed_vm(&self, uuid: Uuid) -> Option<VmName> {
+        self.draft.changes.iter().find_map(|change| match &change.work {
+            Work::VmGone(removal) if removal.uuid == uuid => Some(removal.vm.clone()),
+            _ => None,
+        })
     }
 }
 

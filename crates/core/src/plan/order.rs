@@ -107,7 +107,7 @@ impl Order<'_> {
             }
         }
         for change in changes {
-            if let (Work::NetworkGone { uuid }, Object::Network(network)) =
+            if let (Work::NetworkGone { uuid, .. }, Object::Network(network)) =
                 (&change.work, &change.object)
             {
                 self.remove_network(network, *uuid, host, &removed);
