@@ -219,10 +219,10 @@ impl Bed {
     /// Loses the state, but for the identity secret.
     pub(crate) fn lose_state(&self) {
         let identity = self.store().path(Identity::FILE);
-        let secret = std::fs::read(&identity).unwrap();
+        let secret = Identity::load(&identity).unwrap();
         std::fs::remove_dir_all(identity.parent().unwrap()).unwrap();
         std::fs::create_dir(identity.parent().unwrap()).unwrap();
-        std::fs::write(&identity, secret).unwrap();
+        secret.save(&identity).unwrap();
     }
 
     pub(crate) fn identity(&self) -> Identity {

@@ -25,6 +25,7 @@ pub(crate) struct Server {
 struct Inner {
     records: BTreeMap<DomainName, Record>,
     down: bool,
+    mute: bool,
     refuses: bool,
 }
 
@@ -47,6 +48,11 @@ impl Server {
 
     pub(crate) fn set_down(&self, down: bool) {
         self.inner().down = down;
+    }
+
+    /// Answers questions and takes nothing.
+    pub(crate) fn set_mute(&self, mute: bool) {
+        self.inner().mute = mute;
     }
 
     pub(crate) fn set_refuses(&self, refuses: bool) {
@@ -103,6 +109,9 @@ impl Server {
     fn write(&self, edits: &[Edit]) -> Result<(), PluginError> {
         self.answers("publish")?;
         let mut inner = self.inner();
+        if inner.mute {
+            return Err(self.error("publish", PluginErrorKind::Unreachable, "it hangs up"));
+        }
         let mut result = Ok(());
         for edit in edits {
             let EditKey::Rrset { name, .. } = &edit.key else { continue };

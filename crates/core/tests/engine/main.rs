@@ -4,3 +4,7 @@
 mod bed;
 
 mod faults;
+mod foreign;
+mod outside;
+mod removal;
+mod secrets;
