@@ -63,12 +63,7 @@ fn known_decisions(lock: &Decisions, snapshot: &Snapshot) -> Result<Decisions, V
             known.vms.insert(name.clone(), applied.clone());
         }
     }
-    for (name, decision) in &mut known.vms {
-        let applied = snapshot.decisions.vms.get(name);
-        let buried = applied
-            .is_some_and(|applied| applied.removed && applied.incarnation >= decision.incarnation);
-        decision.removed = !snapshot.vms.contains_key(name) && (decision.removed || buried);
-    }
+    known.bury(snapshot);
     if problems.is_empty() { Ok(known) } else { Err(problems) }
 }
 

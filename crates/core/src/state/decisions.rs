@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use uuid::Uuid;
 
+use super::Snapshot;
 use crate::model::{DiskName, HostName, Mac, NetworkName, VmName};
 
 /// Everything that was decided: the value behind `freehold.lock`.
@@ -57,6 +58,19 @@ pub struct DiskDecision {
 }
 
 impl Decisions {
+    /// Makes tombstones of the VMs that a state says were removed. A VM that was decided anew
+    /// since is none.
+    pub fn bury(&mut self, applied: &Snapshot) {
+        for (name, decision) in &mut self.vms {
+            let buried = applied
+                .decisions
+                .vms
+                .get(name)
+                .is_some_and(|old| old.removed && old.incarnation >= decision.incarnation);
+            decision.removed = !applied.vms.contains_key(name) && (decision.removed || buried);
+        }
+    }
+
     /// Returns what two VMs both claim, in words: a UUID, a MAC, or an address of a network.
     /// A tombstone's address may be another's by now.
     pub fn first_clash(&self) -> Option<String> {
