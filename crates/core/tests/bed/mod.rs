@@ -46,6 +46,8 @@ pub(crate) struct Bed {
     pub(crate) hosts: BTreeMap<HostName, SimulatedHost>,
     pub(crate) server: Arc<Server>,
     pub(crate) fate: Arc<Fate>,
+    /// What the text says; read once.
+    fleet: Mutex<Fleet>,
     runs: AtomicU32,
 }
 
@@ -162,6 +164,12 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap()
 }
 
+/// Reads the fleet of a folder.
+pub(crate) fn load(folder: &Path) -> Fleet {
+    let inputs = Inputs { variables: BTreeMap::new(), environment: Arc::new(|_: &str| None) };
+    config::load(folder, &inputs).unwrap_or_else(|problems| panic!("{}", problems.render()))
+}
+
 impl Bed {
     /// Lays out a fleet; its hosts have the bridge `br0`.
     pub(crate) fn new(text: &Text) -> Self {
@@ -171,22 +179,24 @@ impl Bed {
         let store = folder.path().join(LocalStore::DIRECTORY);
         std::fs::create_dir(&store).unwrap();
         Identity::generate().unwrap().save(&store.join(Identity::FILE)).unwrap();
-        let bed = Self {
+        std::fs::write(folder.path().join("fleet.hcl"), text.to_string()).unwrap();
+        let fleet = load(folder.path());
+        let hosts = fleet.hosts.keys().cloned();
+        let hosts = hosts.map(|name| (name.clone(), SimulatedHost::new(name, &["br0"])));
+        Self {
             folder,
-            hosts: BTreeMap::new(),
+            hosts: hosts.collect(),
             server: Arc::new(Server::new("dns main", Arc::clone(&fate))),
             fate,
+            fleet: Mutex::new(fleet),
             runs: AtomicU32::new(0),
-        };
-        bed.write(text);
-        let hosts = bed.fleet().hosts.into_keys();
-        let hosts = hosts.map(|name| (name.clone(), SimulatedHost::new(name, &["br0"])));
-        Self { hosts: hosts.collect(), ..bed }
+        }
     }
 
     /// Replaces the text.
     pub(crate) fn write(&self, text: &Text) {
         std::fs::write(self.path("fleet.hcl"), text.to_string()).unwrap();
+        *self.fleet.lock().unwrap() = load(self.folder.path());
     }
 
     pub(crate) fn path(&self, file: &str) -> std::path::PathBuf {
@@ -194,10 +204,7 @@ impl Bed {
     }
 
     pub(crate) fn fleet(&self) -> Fleet {
-        let environment = Arc::new(|_: &str| None);
-        let inputs = Inputs { variables: BTreeMap::new(), environment };
-        config::load(self.folder.path(), &inputs)
-            .unwrap_or_else(|problems| panic!("{}", problems.render()))
+        self.fleet.lock().unwrap().clone()
     }
 
     pub(crate) fn store(&self) -> LocalStore {
@@ -341,7 +348,8 @@ impl Bed {
         match &report {
             Some(report) => {
                 session.save(report.snapshot.clone()).unwrap();
-                let decisions = with_tombstones(decisions, &report.snapshot);
+                let mut decisions = decisions.clone();
+                decisions.bury(&report.snapshot);
                 self.lock().write(&decisions).unwrap();
             }
             None => {
@@ -398,13 +406,4 @@ fn beginning(session: &Session, plan: &Plan) -> Snapshot {
     snapshot.pending = pending.collect();
     plan.present.iter().for_each(|fact| snapshot.fold(fact));
     snapshot
-}
-
-fn with_tombstones(decisions: &Decisions, snapshot: &Snapshot) -> Decisions {
-    let mut decisions = decisions.clone();
-    for (vm, decision) in &mut decisions.vms {
-        let buried = snapshot.decisions.vms.get(vm).is_some_and(|applied| applied.removed);
-        decision.removed |= buried && !snapshot.vms.contains_key(vm);
-    }
-    decisions
 }

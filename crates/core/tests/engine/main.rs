@@ -3,8 +3,10 @@
 #[path = "../bed/mod.rs"]
 mod bed;
 
+mod decide;
 mod faults;
 mod foreign;
 mod outside;
+mod random;
 mod removal;
 mod secrets;
