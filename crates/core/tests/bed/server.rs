@@ -65,6 +65,14 @@ impl Server {
         self.inner().records.insert(name.parse().unwrap(), record);
     }
 
+    /// Puts a record of ours there; the VM is named by its first label.
+    pub(crate) fn put_ours(&self, key: &EditKey, values: &[String]) {
+        let EditKey::Rrset { name, .. } = key else { return };
+        let text = name.to_string();
+        let vm = text.split('.').next().and_then(|label| label.parse().ok());
+        self.inner().records.insert(name.clone(), Record { values: values.to_vec(), vm });
+    }
+
     pub(crate) fn records(&self) -> BTreeMap<String, Record> {
         let inner = self.inner();
         inner.records.iter().map(|(name, record)| (name.to_string(), record.clone())).collect()

@@ -32,7 +32,7 @@ fn lives() -> impl Strategy<Value = (Text, Vec<(Vec<bool>, Vec<(usize, Trick)>)>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn any_fleet_converges_within_four_runs((text, steps) in lives()) {
