@@ -22,6 +22,7 @@ use crate::lab::{
 pub struct Bed {
     place: Place,
     lab: Lab,
+    binary: PathBuf,
     environment: BTreeMap<String, OsString>,
 }
 
@@ -47,9 +48,16 @@ impl Bed {
 
     /// Names a folder that is laid out already.
     pub fn at(lab: &Lab, place: Place) -> Self {
-        Self { place, lab: lab.clone(), environment: BTreeMap::new() }
+        Self { place, lab: lab.clone(), binary: binary(), environment: BTreeMap::new() }
             .with_env("FREEHOLD_SSH_CONFIG", lab.ssh_config())
             .with_env("PDNS_API_KEY", lab.powerdns().api_key().unwrap_or_default())
+    }
+
+    /// Runs another build of `freehold`.
+    #[must_use]
+    pub fn with_binary(mut self, path: PathBuf) -> Self {
+        self.binary = path;
+        self
     }
 
     /// Sets one environment variable of every run.
@@ -92,7 +100,7 @@ impl Bed {
     /// Prepares a run of `freehold` here; no terminal, five minutes.
     pub fn freehold(&self, arguments: &[&str]) -> Run {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let run = Run::new(binary()).cleared().env("PATH", path).env("HOME", self.path());
+        let run = Run::new(&self.binary).cleared().env("PATH", path).env("HOME", self.path());
         let run = self.environment.iter().fold(run, |run, (name, value)| run.env(name, value));
         run.args(arguments).within(self.path()).limit(Duration::from_mins(5))
     }

@@ -1,5 +1,6 @@
 //! The project's own chores, `cargo xtask …`: one file each, and what they share in `screen` and `setup`.
 
+mod bench;
 mod cargo;
 mod demo;
 mod lab;
@@ -23,6 +24,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Measure against bare libvirt calls and virsh, in turns
+    Bench(bench::Arguments),
     /// Show the main job on real parts, from nothing to monitored VMs and back
     Demo(demo::Arguments),
     /// Run the tests, ring by ring, and install what they need
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
 
 fn run(chore: &Chore) -> Result<()> {
     match chore {
+        Chore::Bench(arguments) => bench::run(arguments),
         Chore::Demo(arguments) => demo::run(arguments),
         Chore::Test(arguments) => test::run(arguments),
         Chore::Lab(arguments) => lab::run(arguments),

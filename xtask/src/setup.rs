@@ -15,6 +15,8 @@ pub(crate) enum Needs {
     Build,
     /// Bring the lab up, too.
     Lab,
+    /// Compare with other clients, too.
+    Bench,
 }
 
 const BUILD: [&str; 3] = ["gcc", "pkg-config", "libvirt-dev"];
@@ -75,6 +77,7 @@ fn missing(needs: Needs) -> Result<Vec<&'static str>> {
     let wanted = match needs {
         Needs::Build => BUILD.to_vec(),
         Needs::Lab => [&BUILD[..], &LAB[..]].concat(),
+        Needs::Bench => [&BUILD[..], &LAB[..], &["python3-libvirt"]].concat(),
     };
     let format = "-f=${Package} ${db:Status-Status}\n";
     let asked = Run::new("dpkg-query").args(["-W", format]).args(&wanted).output()?;

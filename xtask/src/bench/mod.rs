@@ -1,0 +1,130 @@
+//! `cargo xtask bench`: ratios against a real reference, in turns, in the same run.
+//!
+//! The reference "bare" is a Python client that makes the same libvirt calls over tunnels that are
+//! open already, hosts in parallel, four connections each; freehold's times are whole commands.
+
+mod fleet;
+mod reference;
+
+use std::fs;
+use std::path::PathBuf;
+
+use acceptance::lab::guest::{cached_image, default_cache};
+use acceptance::lab::{Lab, Zones};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::setup::{Needs, setup};
+use crate::{cargo, lab, root, screen};
+use fleet::Subject;
+use reference::Bare;
+
+/// Options of the bench.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Write rows `{name, value, unit, bound, holds}` to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// How many VMs are made
+    #[arg(long, default_value_t = 100)]
+    vms: usize,
+    /// How often each is measured; medians are compared
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+/// One row of the result.
+struct Row {
+    name: String,
+    value: f64,
+    unit: &'static str,
+    bound: Option<f64>,
+}
+
+impl Row {
+    fn holds(&self) -> bool {
+        self.bound.is_none_or(|bound| self.value <= bound)
+    }
+
+    fn json(&self) -> Value {
+        let Self { name, value, unit, bound } = self;
+        json!({"name": name, "value": value, "unit": unit, "bound": bound, "holds": self.holds()})
+    }
+}
+
+/// Measures, says the rows and writes them where asked.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    setup(Needs::Bench)?;
+    let build = ["build", "--release", "--locked", "-p", "freehold-cli"];
+    cargo::run("the program, optimised", &build, &[])?;
+    cached_image(&default_cache())?;
+    ensure!(root::is_root(), "run it as root: it opens tunnels into the lab");
+    let dir = Lab::default_dir();
+    let was_up = Lab::attach(&dir).is_ok();
+    lab::up(&dir, Zones::Usual)?;
+    let rows = Lab::attach(&dir).and_then(|lab| measure(&lab, arguments));
+    if !was_up {
+        lab::down(&dir)?;
+    }
+    let rows = rows?;
+    for row in &rows {
+        let bound = row.bound.map_or(String::new(), |bound| format!("  (bound {bound:.2})"));
+        let verdict = if row.holds() { "" } else { "  DOES NOT HOLD" };
+        screen::say(format_args!(
+            "{:44} {:>8.3} {}{bound}{verdict}",
+            row.name, row.value, row.unit
+        ));
+    }
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&rows.iter().map(Row::json).collect::<Vec<_>>())?;
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<Row>> {
+    let subject = Subject::new(lab, arguments.vms)?;
+    // One apply brings the image and makes the pools; it is not counted.
+    subject.apply()?;
+    subject.remove(lab)?;
+    let bare = Bare::open(lab, arguments.vms)?;
+    let (mut create, mut bare_create) = (Vec::new(), Vec::new());
+    let (mut plan, mut list, mut journal) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..arguments.rounds {
+        screen::say(format_args!("round {} of {}", round + 1, arguments.rounds));
+        bare_create.push(bare.create()?);
+        bare.remove()?;
+        let applied = subject.apply()?;
+        create.push(applied.seconds);
+        journal.push(applied.journal / applied.seconds);
+        for _ in 0..3 {
+            list.push(reference::cold_list(lab)?);
+            plan.push(subject.empty_plan()?);
+        }
+        subject.remove(lab)?;
+    }
+    let n = arguments.vms;
+    let (create, bare_create) = (median(create), median(bare_create));
+    let (plan, list) = (median(plan), median(list));
+    let row = |name: String, value, unit, bound| Row { name, value, unit, bound };
+    Ok(vec![
+        row(format!("create {n} VMs"), create, "s", None),
+        row(format!("bare create of {n} VMs"), bare_create, "s", None),
+        row(
+            "create / (1.5 x bare + 0.3 s)".into(),
+            create / (1.5 * bare_create + 0.3),
+            "",
+            Some(1.0),
+        ),
+        row(format!("no-op plan of {n} VMs"), plan, "s", None),
+        row("cold virsh list over ssh to one".into(), list, "s", None),
+        row("no-op plan / cold virsh list".into(), plan / list, "", Some(1.5)),
+        row("journal's fsync / apply's wall time".into(), median(journal), "", Some(0.05)),
+    ])
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
