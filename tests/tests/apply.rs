@@ -138,3 +138,26 @@ fn a_killed_apply_is_finished_by_the_next() {
         assert_eq!(volumes(&lab, rack, ".staging"), [""; 0], "{rack}");
     }
 }
+
+#[test]
+fn a_vm_carries_the_target_file_and_boots_by_uefi() {
+    let lab = lab();
+    let more = format!("firmware = \"uefi\"\n{PUBLISHED}");
+    let vms = vm(&lab, "carry", "host.rack1", &more).replace("192MiB", "256MiB");
+    let text = Text { name: "carry", tens: 19, vms }.whole(&lab);
+    let on_host = common::targets_file(&lab, "carry");
+    let text = text
+        .replace(&format!("path = \"{on_host}\""), "on = vm.carry\n  path = \"/tmp/targets.json\"")
+        .replace("url  = \"http://10.77.0.1:9090\"", "");
+    let bed = Bed::new(&lab, &text).unwrap();
+    let _clean = CleanUp(&bed);
+
+    let applied = bed.expect(0, &["apply", "--yes"]).unwrap();
+    assert!(applied.stdout.contains("prometheus main"), "it waits for its VM: {applied}");
+    let xml = virsh(&lab, "rack1", "dumpxml carry");
+    assert!(xml.contains("OVMF"), "{xml}");
+    let file = bed.expect(0, &["ssh", "carry", "--", "cat /tmp/targets.json"]).unwrap();
+    assert!(file.stdout.contains("10.77.0.190:9100"), "{file}");
+    let plan = bed.expect(0, &["plan"]).unwrap().stdout;
+    assert!(plan.contains("nothing to do: 1 unchanged"), "{plan}");
+}

@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
         return settle_empty(&prepared, &plan, &mut session);
     }
     let Some(consent) = consent_to_apply(&plan, apply) else { return Ok(Exit::Held) };
-    carry_out(&prepared, plan.permitted(&consent), &mut session, screen).await
+    carry_out(prepared, plan.permitted(&consent), &mut session, screen).await
 }
 
 /// `freehold destroy`.
@@ -64,7 +64,7 @@ pub(crate) async fn destroy(args: &Args, destroy: &Destroy) -> Result<Exit, Fail
             return Ok(Exit::Held);
         }
     }
-    carry_out(&prepared, plan, &mut session, screen).await
+    carry_out(prepared, plan, &mut session, screen).await
 }
 
 /// Returns what the user agreed to, or nothing when he did not.
@@ -109,24 +109,40 @@ fn settle_empty(
 }
 
 async fn carry_out(
-    prepared: &Prepared<'_>,
-    plan: Plan,
+    mut prepared: Prepared<'_>,
+    mut plan: Plan,
     session: &mut Session,
     screen: Arc<Screen>,
 ) -> Result<Exit, Failure> {
-    let withheld = plan.held.iter().filter(|held| held.why.is_consent()).count();
-    if withheld > 0 {
-        let lines = plan.held.iter().filter(|held| held.why.is_consent());
-        for held in lines {
-            let hint = held.why.hint().unwrap_or_default();
-            screen::say(&format!("held back: {}: {} ({hint})", held.object, held.why));
-        }
+    for held in plan.held.iter().filter(|held| held.why.is_consent()) {
+        let hint = held.why.hint().unwrap_or_default();
+        screen::say(&format!("held back: {}: {} ({hint})", held.object, held.why));
     }
     if plan.is_empty() {
-        return settle_empty(prepared, &plan, session);
+        return settle_empty(&prepared, &plan, session);
     }
+    prepared.context.lock.write(&prepared.decisions)?;
+    let interrupt = interrupts();
+    let mut report = walk(&prepared, &plan, session, &screen, &interrupt).await?;
+    if let Some(late) = prepared.late_plan(&plan, &report, session).await {
+        plan.held.retain(|held| !matches!(held.why, Withheld::ServerDown { .. }));
+        plan.held.extend(late.held.clone());
+        let published = walk(&prepared, &late, session, &screen, &interrupt).await?;
+        report = report.and(published);
+    }
+    prepared.context.lock.write(&with_tombstones(&prepared, &report))?;
+    Ok(tell(&prepared, &plan, &report))
+}
+
+/// Walks a plan's steps and writes the state.
+async fn walk(
+    prepared: &Prepared<'_>,
+    plan: &Plan,
+    session: &mut Session,
+    screen: &Arc<Screen>,
+    interrupt: &watch::Receiver<bool>,
+) -> Result<Report, Failure> {
     let context = prepared.context;
-    context.lock.write(&prepared.decisions)?;
     let journal = session.begin()?;
     let steps = prepared.with_world(|world| plan.steps(world));
     let seed = |vm: &VmName| prepared.seed(vm);
@@ -139,21 +155,20 @@ async fn carry_out(
         journal: &journal,
         seed: &seed,
         cache: context.store.path("cache"),
-        listener: Arc::clone(&screen) as Arc<dyn Listener>,
-        interrupt: interrupts(),
+        listener: Arc::clone(screen) as Arc<dyn Listener>,
+        interrupt: interrupt.clone(),
     };
-    let mut snapshot = beginning(session, &plan);
+    let mut snapshot = beginning(session, plan);
     snapshot.decisions.identity.clone_from(&prepared.decisions.identity);
     let report = run.walk(snapshot).await;
     session.save(report.snapshot.clone())?;
-    context.lock.write(&with_tombstones(prepared, &report))?;
     tracing::info!(
         "{} steps in {:.2} s, {:.3} s of them waiting for the journal's disk",
         steps.len(),
         begun.elapsed().as_secs_f64(),
         journal.fsync_time().as_secs_f64()
     );
-    Ok(tell(prepared, &plan, &report))
+    Ok(report)
 }
 
 /// Marks what was removed in the lock.

@@ -3,15 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use freehold_core::{
-    apply::{Reached, propose, reach},
+    apply::{Reached, Report, propose, reach},
     config::{self, Inputs},
     events::Listener,
-    host::{self, ConnectOptions, Host},
-    model::{self, Fleet, HostName},
-    plan::{Draft, Goal, Plan, World, decide, draft},
-    plugins::Plugin,
+    host::{self, ConnectOptions, Files, Guest, GuestTarget, Host},
+    model::{self, Fleet, HostName, Place, VmName},
+    plan::{Draft, Goal, Held, Object, Plan, Withheld, World, decide, draft},
+    plugins::{Hosts, Plugin},
     seed::{Guests, Identity},
-    state::{Decisions, LocalStore, LockFile, Snapshot},
+    state::{Decisions, LocalStore, LockFile, Session, Snapshot},
 };
 use uuid::Uuid;
 
@@ -68,16 +68,37 @@ impl Context {
     }
 
     /// Returns the fleet's plugins.
-    pub(crate) fn plugins(&self) -> Result<Vec<Arc<dyn Plugin>>, Failure> {
+    fn plugins(
+        &self,
+        decisions: &Decisions,
+        hosts: &Hosts,
+    ) -> Result<Vec<Arc<dyn Plugin>>, Failure> {
         let dns = self.fleet.dns_servers.values().map(|server| {
             let plugin = freehold_dns::PowerDns::new(&self.fleet, server);
             plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Plugin>)
         });
         let targets = self.fleet.target_files.values().map(|file| {
-            let plugin = freehold_discovery::FileSd::new(&self.fleet, file);
+            let guest = match &file.on {
+                Place::Vm(vm) => self.guest(vm, decisions, hosts),
+                Place::Here | Place::Host(_) => None,
+            };
+            let plugin = freehold_discovery::FileSd::new(&self.fleet, file, guest);
             plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Plugin>)
         });
         dns.chain(targets).collect::<Result<_, _>>().map_err(Failure::from)
+    }
+
+    /// Returns a VM as a machine that holds files; `None` when no address of it is known.
+    fn guest(&self, vm: &VmName, decisions: &Decisions, hosts: &Hosts) -> Option<Arc<dyn Files>> {
+        let decision = decisions.vms.get(vm)?;
+        let target = GuestTarget {
+            vm: vm.clone(),
+            address: decision.nics.iter().find_map(|nic| nic.address)?,
+            user: self.fleet.vms.get(vm).and_then(|vm| vm.cloud_init.user.clone()),
+            host_key: decision.host_key.clone(),
+            through: hosts.get(&decision.host).cloned(),
+        };
+        Some(Arc::new(Guest::new(target, self.options.clone())))
     }
 
     /// Connects to all hosts and reads them.
@@ -115,11 +136,11 @@ impl<'a> Prepared<'a> {
         let lock = context.lock.read()?;
         let fingerprint = identity.fingerprint();
         let guests = Guests::new(identity, context.fleet.id);
-        let keys = |vm: &model::VmName, epoch: u32| guests.host_key(vm, epoch);
+        let keys = |vm: &VmName, epoch: u32| guests.host_key(vm, epoch);
         let decisions = decide(&context.fleet, &lock, &snapshot, &fingerprint, &keys)?;
         let reached = context.reach(listener).await;
         let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let plugins = context.plugins()?;
+        let plugins = context.plugins(&decisions, &reached.hosts)?;
         Ok(Self { context, guests, decisions, snapshot, reached, goal, plugins, stamp })
     }
 
@@ -142,7 +163,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Returns the seed of a VM of the fleet.
-    pub(crate) fn seed(&self, vm: &model::VmName) -> model::Secret<Vec<u8>> {
+    pub(crate) fn seed(&self, vm: &VmName) -> model::Secret<Vec<u8>> {
         let fleet = &self.context.fleet;
         self.guests.seed(fleet, &fleet.vms[vm], &self.decisions.vms[vm]).bytes
     }
@@ -160,11 +181,39 @@ impl<'a> Prepared<'a> {
     }
 }
 
+impl Prepared<'_> {
+    /// Returns what servers take now that a whole run has made them; `None` when no server was
+    /// missing before it, or the run did not go well.
+    pub(crate) async fn late_plan(
+        &mut self,
+        plan: &Plan,
+        report: &Report,
+        session: &Session,
+    ) -> Option<Plan> {
+        let down = |plugin: &Arc<dyn Plugin>| {
+            let object = Object::Outside(plugin.name().to_owned());
+            let is_down = |held: &Held| {
+                held.object == object && matches!(held.why, Withheld::ServerDown { .. })
+            };
+            plan.held.iter().any(is_down)
+        };
+        let missing: Vec<_> = self.plugins.iter().filter(|plugin| down(plugin)).cloned().collect();
+        if missing.is_empty() || !report.failures.is_empty() || report.interrupted {
+            return None;
+        }
+        self.snapshot = session.snapshot.clone();
+        let inventory = self.with_world(|world| Draft::default().inventory(world));
+        let published = &self.snapshot.published;
+        let proposals = propose(&missing, &inventory, published, &self.reached.hosts).await;
+        Some(self.with_world(|world| Draft::default().with(world, proposals)))
+    }
+}
+
 /// Refuses names that are no VM of the fleet or the state.
 pub(crate) fn known_vms(
     context: &Context,
     snapshot: &Snapshot,
-    names: &[model::VmName],
+    names: &[VmName],
 ) -> Result<(), Failure> {
     for name in names {
         if !context.fleet.vms.contains_key(name) && !snapshot.vms.contains_key(name) {

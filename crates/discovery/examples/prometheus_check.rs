@@ -20,7 +20,7 @@ async fn main() -> Outcome {
     };
     rustls::crypto::ring::default_provider().install_default().map_err(|_| "two TLS providers")?;
     let file = TargetFile { name: "main".parse()?, on: Place::Here, path, url: Some(url) };
-    let plugin = FileSd::new(&fleet(), &file)?;
+    let plugin = FileSd::new(&fleet(), &file, None)?;
     for (what, vms, edits) in [
         ("two VMs", vec![("web-0", 2), ("web-1", 3)], 2),
         ("another address", vec![("web-0", 4), ("web-1", 3)], 1),

@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use freehold_core::{
-    model::{DomainName, Edit, Fleet, FleetId, Inventory, Place, TargetFile, ZoneName},
+    host::Files,
+    model::{DomainName, Edit, Fleet, FleetId, Inventory, Place, TargetFile, VmName, ZoneName},
     plugins::{Hosts, Plugin, PluginError, PluginErrorKind, Proposal, Published},
 };
 use tokio::{
@@ -18,7 +20,7 @@ use tokio::{
 use crate::{
     file::{Content, apply, compare, parse, rendered},
     groups::wanted,
-    place::{self, PlaceError},
+    place::{self, Medium, PlaceError},
     prometheus::{Prometheus, PrometheusError, Way, unshown},
 };
 
@@ -33,6 +35,7 @@ pub struct FileSd {
     name: String,
     fleet: FleetId,
     file: TargetFile,
+    medium: Medium,
     zones: BTreeMap<ZoneName, DomainName>,
     prometheus: Option<Prometheus>,
     /// Reading and writing the file is one act.
@@ -42,19 +45,24 @@ pub struct FileSd {
 
 impl FileSd {
     /// Prepares the plugin `prometheus <label>`; touches nothing. A TLS provider must be installed
-    /// where the file has a `url`.
-    pub fn new(fleet: &Fleet, file: &TargetFile) -> Result<Self, PluginError> {
+    /// where the file has a `url`. `guest` is the VM that a file lies on, when it lies on one.
+    pub fn new(
+        fleet: &Fleet,
+        file: &TargetFile,
+        guest: Option<Arc<dyn Files>>,
+    ) -> Result<Self, PluginError> {
         let name = format!("prometheus {}", file.name);
-        let beside = match &file.on {
-            Place::Here => None,
-            Place::Host(host) => Some(host.clone()),
-            Place::Vm(_) => return Err(at_place(&name, "use its file".to_owned(), PlaceError::Vm)),
+        let (medium, beside) = match &file.on {
+            Place::Here => (Medium::Here, None),
+            Place::Host(host) => (Medium::Host(host.clone()), Some(host.clone())),
+            Place::Vm(vm) => (Medium::Guest(guest.ok_or_else(|| no_guest(&name, vm))?), None),
         };
         let prometheus = file.url.as_deref().map(|url| Prometheus::new(url, beside)).transpose();
         let zones = fleet.zones.values().map(|zone| (zone.name.clone(), zone.domain.clone()));
         Ok(Self {
             fleet: fleet.id,
             file: file.clone(),
+            medium,
             zones: zones.collect(),
             prometheus: prometheus.map_err(|error| at_prometheus(&name, "use its `url`", error))?,
             writing: Mutex::new(()),
@@ -66,7 +74,7 @@ impl FileSd {
     /// Returns what the file holds, where it is ours.
     async fn content(&self, hosts: &Hosts) -> Result<Content, PluginError> {
         let path = &self.file.path;
-        let bytes = place::read(&self.file.on, path, hosts).await;
+        let bytes = place::read(&self.medium, path, hosts).await;
         let bytes = bytes.map_err(|error| at_place(&self.name, format!("read {path}"), error))?;
         parse(bytes.as_deref(), self.fleet).map_err(|foreign| {
             let hint = "give it a `path` of its own; what others wrote is never overwritten";
@@ -181,6 +189,16 @@ fn at_place(plugin: &str, act: String, error: PlaceError) -> PluginError {
     }
 }
 
+fn no_guest(plugin: &str, vm: &VmName) -> PluginError {
+    PluginError {
+        plugin: plugin.to_owned(),
+        act: format!("reach vm {vm}"),
+        kind: PluginErrorKind::Refused,
+        hint: Some("give it a NIC whose address freehold knows".to_owned()),
+        source: "it has no address that is known".into(),
+    }
+}
+
 fn at_prometheus(plugin: &str, act: &str, error: PrometheusError) -> PluginError {
     let refused = error.kind() == PluginErrorKind::Refused;
     PluginError {
@@ -237,7 +255,7 @@ impl Plugin for FileSd {
             return Ok(());
         }
         let path = &self.file.path;
-        place::write(&self.file.on, path, rendered(&content), hosts)
+        place::write(&self.medium, path, rendered(&content), hosts)
             .await
             .map_err(|error| at_place(&self.name, format!("write targets into {path}"), error))
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::fixtures::{fleet, inventory, target_file, vm};
 
 fn plugin(path: &Path) -> FileSd {
-    FileSd::new(&fleet(), &target_file(Place::Here, path.to_str().unwrap(), None)).unwrap()
+    FileSd::new(&fleet(), &target_file(Place::Here, path.to_str().unwrap(), None), None).unwrap()
 }
 
 async fn edits(plugin: &FileSd, vms: &[&str]) -> Vec<Edit> {
@@ -97,6 +97,6 @@ async fn tells_of_exporters_without_an_address() {
 #[test]
 fn refuses_a_vm_as_its_place() {
     let on = Place::Vm("monitor".parse().unwrap());
-    let error = FileSd::new(&fleet(), &target_file(on, "/x.json", None)).unwrap_err();
+    let error = FileSd::new(&fleet(), &target_file(on, "/x.json", None), None).unwrap_err();
     assert_eq!(error.kind, PluginErrorKind::Refused);
 }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use freehold_core::{
-    host::{Host, HostError, HostErrorKind},
-    model::{HostName, Place},
+    host::{Files, Host, HostError, HostErrorKind},
+    model::HostName,
     plugins::{Hosts, PluginErrorKind},
 };
 
@@ -22,8 +22,6 @@ const MODE: u32 = 0o644;
 pub(crate) enum PlaceError {
     #[error("{path} on {on} is out of reach")]
     Missing { on: HostName, path: String },
-    #[error("a target file on a VM is not possible yet")]
-    Vm,
     #[error("{0} has no directory and name")]
     NoFile(PathBuf),
     #[error("the directory {0} does not exist")]
@@ -51,7 +49,6 @@ impl PlaceError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Missing { on, .. } => Some(format!("{on} did not answer in this run")),
-            Self::Vm => Some("`on` names a host, or is left out for this machine".to_owned()),
             Self::NoDirectory(directory) => Some(format!(
                 "make it, and let `file_sd_configs` of Prometheus look there: mkdir -p {}",
                 directory.display()
@@ -62,14 +59,25 @@ impl PlaceError {
     }
 }
 
+/// The machine a file lies on.
+#[derive(Debug, Clone)]
+pub(crate) enum Medium {
+    /// This machine.
+    Here,
+    /// A physical host.
+    Host(HostName),
+    /// A VM.
+    Guest(Arc<dyn Files>),
+}
+
 /// Reads the whole file; `None` where there is none.
 pub(crate) async fn read(
-    on: &Place,
+    on: &Medium,
     path: &str,
     hosts: &Hosts,
 ) -> Result<Option<Vec<u8>>, PlaceError> {
     match on {
-        Place::Here => {
+        Medium::Here => {
             let path = PathBuf::from(path);
             match tokio::fs::read(&path).await {
                 Ok(bytes) => Ok(Some(bytes)),
@@ -77,22 +85,22 @@ pub(crate) async fn read(
                 Err(source) => Err(PlaceError::Local { act: "read", path, source }),
             }
         }
-        Place::Host(name) => {
+        Medium::Host(name) => {
             host(name, path, hosts)?.read_file(path).await.map_err(PlaceError::Host)
         }
-        Place::Vm(_) => Err(PlaceError::Vm),
+        Medium::Guest(guest) => guest.read_file(path).await.map_err(PlaceError::Host),
     }
 }
 
 /// Puts these bytes in the file's place, whole or not at all.
 pub(crate) async fn write(
-    on: &Place,
+    on: &Medium,
     path: &str,
     bytes: Vec<u8>,
     hosts: &Hosts,
 ) -> Result<(), PlaceError> {
     match on {
-        Place::Here => {
+        Medium::Here => {
             let path = PathBuf::from(path);
             let task = tokio::task::spawn_blocking({
                 let path = path.clone();
@@ -105,10 +113,10 @@ pub(crate) async fn write(
             };
             task.await.map_err(stopped)?
         }
-        Place::Host(name) => {
+        Medium::Host(name) => {
             host(name, path, hosts)?.write_file(path, &bytes).await.map_err(PlaceError::Host)
         }
-        Place::Vm(_) => Err(PlaceError::Vm),
+        Medium::Guest(guest) => guest.write_file(path, &bytes).await.map_err(PlaceError::Host),
     }
 }
 
@@ -202,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn waits_for_a_host_that_is_missing() {
-        let on = Place::Host("rack1".parse().unwrap());
+        let on = Medium::Host("rack1".parse().unwrap());
         let error = read(&on, "/etc/x.json", &Hosts::new()).await.unwrap_err();
         assert_eq!(error.kind(), PluginErrorKind::Unreachable);
     }

@@ -73,6 +73,20 @@ pub struct Report {
     pub interrupted: bool,
 }
 
+impl Report {
+    /// Adds what a run after this one did.
+    #[must_use]
+    pub fn and(mut self, next: Self) -> Self {
+        self.snapshot = next.snapshot;
+        self.done += next.done;
+        self.failures.extend(next.failures);
+        self.skipped.extend(next.skipped);
+        self.unverified.extend(next.unverified);
+        self.interrupted |= next.interrupted;
+        self
+    }
+}
+
 /// How a step ended inside a run.
 enum Ended {
     Done(Option<Published>),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::{
     Host, HostError, Stream,
     real::RealHost,
-    ssh::{Ssh, SshOptions, Surroundings, guest_key},
+    ssh::{Known, Ssh, SshOptions, Surroundings, guest_key},
     transport::Transport,
     trouble::Trouble,
 };
@@ -55,7 +55,8 @@ pub async fn connect(
                 target,
                 SshOptions {
                     config: options.ssh_config.clone(),
-                    repo_known_hosts: options.repo_known_hosts.clone(),
+                    known: Known::Files(options.repo_known_hosts.clone()),
+                    through: None,
                     deadline: options.deadlines.connect,
                     around: Surroundings::of_process(),
                 },

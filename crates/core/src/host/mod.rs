@@ -8,6 +8,7 @@ mod command;
 mod connect;
 mod error;
 mod files;
+mod guest;
 mod images;
 mod libvirt;
 mod listing;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key};
 pub use error::{Certainty, HostError, HostErrorKind};
+pub use guest::{Guest, GuestTarget};
 pub use qcow2::ImageError;
 
 use crate::model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, VolumeSpec};
@@ -119,6 +121,16 @@ pub trait Host: Send + Sync + fmt::Debug {
     async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, HostError>;
 
     /// Replaces a file atomically, mode 0644: `.<name>.freehold-tmp` beside it, fsync, rename.
+    async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError>;
+}
+
+/// A machine that holds files.
+#[async_trait]
+pub trait Files: Send + Sync + fmt::Debug {
+    /// Reads a whole file; `None` when it does not exist.
+    async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, HostError>;
+
+    /// Replaces a file atomically, mode 0644, as [`Host::write_file`] does.
     async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError>;
 }
 

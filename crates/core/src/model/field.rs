@@ -22,7 +22,7 @@ impl Field {
         fixed("memory", Impact::Restart),
         fixed("firmware", Impact::Rebuild),
         live("autostart"),
-        Field { path: "running", impact: Impact::Restart, changeable: true },
+        Self { path: "running", impact: Impact::Restart, changeable: true },
         live("wait"),
         live("wait_timeout"),
         live("labels"),

@@ -390,13 +390,11 @@ impl HostDraft<'_> {
         }
         let mut users = Vec::new();
         for domain in self.domains_on(name) {
-            match self.removed_vm(domain.uuid) {
-                Some(vm) => users.push(vm),
-                None => {
-                    let words = format!("domain {} is attached to it", domain.name);
-                    return Err(Withheld::Foreign(words));
-                }
-            }
+            let Some(vm) = self.removed_vm(domain.uuid) else {
+                let words = format!("domain {} is attached to it", domain.name);
+                return Err(Withheld::Foreign(words));
+            };
+            users.push(vm);
         }
         Ok(Work::NetworkGone { uuid, users })
     }

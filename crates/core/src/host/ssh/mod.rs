@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use self::{config::Route, session::Client};
 pub(crate) use self::{config::Surroundings, exec::Stdin, guest::guest_key};
-use super::{Stream, trouble::Trouble};
+use super::{Host, Stream, trouble::Trouble};
 use crate::model::SshTarget;
 
 /// sshd's stock `MaxSessions` is 10; forwarded sockets and connections do not count.
@@ -30,11 +30,22 @@ const SESSIONS: usize = 8;
 pub(crate) struct SshOptions {
     /// An `ssh_config` instead of the user's.
     pub(crate) config: Option<PathBuf>,
-    /// The repository's `known_hosts`.
-    pub(crate) repo_known_hosts: Option<PathBuf>,
+    /// How its host key is known.
+    pub(crate) known: Known,
+    /// A host to reach it through where it does not answer from here.
+    pub(crate) through: Option<Arc<dyn Host>>,
     /// How long connecting and logging in may take together.
     pub(crate) deadline: Duration,
     pub(crate) around: Surroundings,
+}
+
+/// How a host's key is known.
+#[derive(Debug, Clone)]
+pub(crate) enum Known {
+    /// By the repository's `known_hosts`, where there is one, and the user's.
+    Files(Option<PathBuf>),
+    /// It is this one, `ssh-ed25519 AAAA…`.
+    Only(String),
 }
 
 /// An SSH connection that is made again on the next use after it was lost.

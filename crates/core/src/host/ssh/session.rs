@@ -15,12 +15,12 @@ use russh::{
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
-    SshOptions,
+    Known, SshOptions,
     config::Route,
     login,
     verify::{HostKeyError, KnownHost, known_host},
 };
-use crate::host::{HostErrorKind, trouble::Trouble};
+use crate::host::{HostErrorKind, Stream, trouble::Trouble};
 
 /// What the key exchange found out; login requires `Verified`.
 #[derive(Debug, Clone, Default)]
@@ -78,21 +78,22 @@ async fn connect_within(route: &Route, options: &SshOptions) -> Result<Handle<Cl
             trouble
         }
     };
-    let mut files = route.known_hosts.clone();
-    files.push("/etc/ssh/ssh_known_hosts".into());
-    let repo = options.repo_known_hosts.as_ref();
-    let known = known_host(&route.host, route.port, repo, &files).map_err(host_key)?;
-
+    let known = match &options.known {
+        Known::Only(key) => KnownHost::only(&route.host, route.port, key),
+        Known::Files(repo) => {
+            let mut files = route.known_hosts.clone();
+            files.push("/etc/ssh/ssh_known_hosts".into());
+            known_host(&route.host, route.port, repo.as_ref(), &files)
+        }
+    };
+    let known = known.map_err(host_key)?;
     let place = format!("{}:{}", route.host, route.port);
-    let tcp = TcpStream::connect((route.host.as_str(), route.port))
-        .await
-        .map_err(|error| Trouble::unreachable(format!("{place}: {error}")))?;
-    tcp.set_nodelay(true).map_err(Trouble::unreachable)?;
+    let stream = dial(route, options).await?;
 
     let verdict = Arc::new(Mutex::new(Verdict::default()));
     let settings = Arc::new(settings(&known));
     let client = Client { known, verdict: Arc::clone(&verdict) };
-    let connected = client::connect_stream(settings, tcp, client).await;
+    let connected = client::connect_stream(settings, stream, client).await;
     let verdict = verdict.lock().map(|verdict| verdict.clone()).unwrap_or_default();
     match (verdict, connected) {
         (Verdict::Refused(error), _) => Err(host_key(error)),
@@ -107,6 +108,26 @@ async fn connect_within(route: &Route, options: &SshOptions) -> Result<Handle<Cl
             Err(Trouble::unreachable(format!("no key exchange with {place}: {error}")))
         }
     }
+}
+
+/// Connects from here; where that fails, through the host that the options name.
+async fn dial(route: &Route, options: &SshOptions) -> Result<Box<dyn Stream>, Trouble> {
+    let place = format!("{}:{}", route.host, route.port);
+    let connect = timeout(options.deadline / 3, TcpStream::connect((&*route.host, route.port)));
+    let here = match connect.await {
+        Ok(Ok(tcp)) => {
+            tcp.set_nodelay(true).map_err(Trouble::unreachable)?;
+            return Ok(Box::new(tcp));
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    let (Some(host), Ok(address)) = (&options.through, route.host.parse()) else {
+        return Err(Trouble::unreachable(format!("{place}: {here}")));
+    };
+    host.dial(address, route.port).await.map_err(|error| {
+        Trouble::unreachable(format!("{place}: {here}; from {}: {error}", error.host))
+    })
 }
 
 /// Measured with an upload of 387 MB (russh 0.65.1): 310 MB/s with the default cipher and window,

@@ -61,6 +61,15 @@ pub(crate) fn known_host(
 }
 
 impl KnownHost {
+    /// Knows one key and no other: that of a guest to which we gave it.
+    pub(crate) fn only(host: &str, port: u16, key: &str) -> Result<Self, HostKeyError> {
+        let file = PathBuf::from("freehold.lock");
+        let key = PublicKey::from_openssh(key)
+            .map_err(|error| HostKeyError::Read(file.clone(), error.to_string()))?;
+        let known = KnownKey { key, place: Place { file, line: 0 }, revoked: false };
+        Ok(Self { host: host.to_owned(), port, keys: vec![known], first_file: None })
+    }
+
     /// Returns the algorithms to ask the host for: those of the known keys, so that a host with
     /// keys of several kinds shows the one we know; all when none is known.
     pub(crate) fn algorithms(&self, all: &[Algorithm]) -> Cow<'static, [Algorithm]> {
