@@ -170,7 +170,11 @@ impl Order<'_> {
     }
 
     fn make_vm(&mut self, work: &VmWork, ground: &mut Ground<'_>, fleet_wide: &[usize]) {
-        let claims = self.vm_claims(&work.vm);
+        let mut claims = self.vm_claims(&work.vm);
+        let whole = Fact::VmMade { vm: work.vm.clone(), made: true };
+        if !work.define {
+            claims.push(whole.clone());
+        }
         let act = |order: &mut Self, act: Act, needs: &[usize]| {
             let step = order.on(ground.host, act, needs);
             order.steps[step].vm = Some(work.vm.clone());
@@ -195,6 +199,7 @@ impl Order<'_> {
         }
         if work.define {
             let define = act(self, Act::DefineDomain(Box::new(work.spec.clone())), &parts);
+            self.steps[define].settles = vec![whole];
             parts = vec![define];
         }
         let uuid = work.spec.uuid;
@@ -241,6 +246,7 @@ impl Order<'_> {
         let act = |order: &mut Self, act: Act, needs: &[usize]| {
             let step = order.on(ground.host, act, needs);
             order.steps[step].vm = Some(removal.vm.clone());
+            order.steps[step].claims = vec![Fact::VmMade { vm: removal.vm.clone(), made: false }];
             step
         };
         let mut gone = ground.base.clone();

@@ -91,7 +91,7 @@ pub(super) fn vm_verdict(
     if let Some(why) = why {
         return Verdict::Held(why);
     }
-    if let Some(why) = lost_disk(world, decision, view, found) {
+    if let Some(why) = lost_disk(world, decision, view, found, record) {
         return Verdict::Held(why);
     }
     let work = missing_work(world, vm, decision, spec, view, found);
@@ -298,19 +298,21 @@ fn unknown_volume(
     Some(Withheld::NotInState(format!("volume {unknown}")))
 }
 
-/// A disk of a VM that is defined, or that was kept, and is gone is a loss, not work to do.
+/// A disk of a VM that was whole once, or that was kept, and is gone is a loss, not work to do.
 fn lost_disk(
     world: &World<'_>,
     decision: &VmDecision,
     view: &HostView,
     found: Option<&DomainView>,
+    record: Option<&VmRecord>,
 ) -> Option<Withheld> {
     let pool = view.pool.as_ref()?;
+    let made = found.is_some() || record.is_some_and(|record| record.made);
     let kept = |volume: &String| world.snapshot.kept.iter().any(|kept| kept.volume == *volume);
     let lost = decision
         .disks
         .iter()
-        .filter(|disk| found.is_some() || kept(&disk.volume))
+        .filter(|disk| made || kept(&disk.volume))
         .find(|disk| !pool.volumes.contains_key(&disk.volume))?;
     Some(Withheld::DiskMissing(lost.volume.clone()))
 }

@@ -158,5 +158,6 @@ pub(super) fn vm_record(vm: &Vm, decision: &VmDecision, spec: &DomainSpec) -> Vm
         incarnation: decision.incarnation,
         disks: disks.collect(),
         seed: spec.seed.clone().unwrap_or_default(),
+        made: false,
     }
 }

@@ -60,6 +60,13 @@ pub enum Fact {
         /// What was decided about it.
         decision: VmDecision,
     },
+    /// A VM is whole, or is about to be taken apart.
+    VmMade {
+        /// Its name.
+        vm: VmName,
+        /// Which.
+        made: bool,
+    },
     /// A VM is gone.
     VmGone {
         /// Its name.
@@ -103,6 +110,7 @@ enum FactWire {
     Network { host: HostName, network: NetworkName, uuid: Uuid },
     NetworkGone { host: HostName, network: NetworkName },
     Vm { vm: VmName, record: VmRecordWire, decision: Box<VmDecisionWire> },
+    VmMade { vm: VmName, made: bool },
     VmGone { vm: VmName },
     Published { plugin: String, key: EditKey, values: Vec<String> },
 }
@@ -117,6 +125,7 @@ impl From<&Fact> for FactWire {
                 let decision = Box::new(VmDecisionWire::from(&decision));
                 Self::Vm { vm, record: VmRecordWire::from(&record), decision }
             }
+            Fact::VmMade { vm, made } => Self::VmMade { vm, made },
             Fact::VmGone { vm } => Self::VmGone { vm },
             Fact::Published { plugin, key, values } => Self::Published { plugin, key, values },
         }
@@ -132,6 +141,7 @@ impl From<FactWire> for Fact {
             FactWire::Vm { vm, record, decision } => {
                 Self::Vm { vm, record: record.into(), decision: (*decision).into() }
             }
+            FactWire::VmMade { vm, made } => Self::VmMade { vm, made },
             FactWire::VmGone { vm } => Self::VmGone { vm },
             FactWire::Published { plugin, key, values } => Self::Published { plugin, key, values },
         }
@@ -313,6 +323,7 @@ mod tests {
             incarnation: 1,
             disks: Vec::new(),
             seed: "seed".into(),
+            made: false,
         };
         Fact::Vm { vm, record, decision }
     }

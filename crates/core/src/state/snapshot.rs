@@ -45,6 +45,8 @@ pub struct VmRecord {
     pub disks: Vec<DiskRecord>,
     /// The volume of its seed.
     pub seed: String,
+    /// Whether it was whole once: what is missing of its disks then is lost, not yet to be made.
+    pub made: bool,
 }
 
 /// A disk of a VM that was begun.
@@ -114,6 +116,11 @@ impl Snapshot {
                 }
             }
             Fact::Vm { vm, record, decision } => self.begin_vm(vm, record, decision),
+            Fact::VmMade { vm, made } => {
+                if let Some(record) = self.vms.get_mut(vm) {
+                    record.made = *made;
+                }
+            }
             Fact::VmGone { vm } => self.end_vm(vm),
             Fact::Published { plugin, key, values } => {
                 let same =
@@ -129,6 +136,7 @@ impl Snapshot {
     fn begin_vm(&mut self, vm: &VmName, record: &VmRecord, decision: &super::VmDecision) {
         let mut record = record.clone();
         if let Some(old) = self.vms.get(vm) {
+            record.made |= old.made;
             for disk in &mut record.disks {
                 let was_kept = old.disks.iter().any(|o| o.name == disk.name && o.keep);
                 disk.keep |= was_kept;

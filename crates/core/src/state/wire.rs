@@ -163,6 +163,8 @@ pub(super) struct VmRecordWire {
     pub incarnation: u32,
     pub disks: Vec<DiskRecordWire>,
     pub seed: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -211,6 +213,7 @@ impl From<&VmRecord> for VmRecordWire {
             incarnation: record.incarnation,
             disks: disks.collect(),
             seed: record.seed.clone(),
+            made: record.made,
         }
     }
 }
@@ -228,6 +231,7 @@ impl From<VmRecordWire> for VmRecord {
             incarnation: wire.incarnation,
             disks: disks.collect(),
             seed: wire.seed,
+            made: wire.made,
         }
     }
 }
