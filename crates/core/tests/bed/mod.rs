@@ -1,7 +1,7 @@
 //! A fleet in a test: its text, its store, simulated hosts and a name server in memory, put
 //! together as the command puts them together.
 
-#![allow(dead_code, reason = "every test binary uses its part of the bed")]
+#![allow(dead_code, unused_imports, reason = "every test binary uses its part of the bed")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod check;

@@ -59,6 +59,7 @@ fn make(snapshot: &mut Snapshot, decisions: &Decisions, vms: &BTreeSet<VmName>) 
             incarnation: decision.incarnation,
             disks: Vec::<DiskRecord>::new(),
             seed: String::new(),
+            made: true,
         };
         snapshot.fold(&Fact::Vm { vm: vm.clone(), record, decision });
     }

@@ -5,7 +5,7 @@ use freehold_core::{
     plan::{Action, Consent, Withheld},
 };
 
-use crate::bed::{Bed, Exit, Text, VmText, all, host, vm};
+use crate::bed::{Bed, Exit, Text, Trick, VmText, all, host, vm};
 
 fn allow(classes: &[&str]) -> Consent {
     let allowances = classes.iter().map(|class| class.parse().unwrap()).collect();
@@ -168,6 +168,38 @@ async fn a_kept_disk_of_another_size_holds_its_vm() {
         why => panic!("{why:?}"),
     }
     assert!(!bed.snapshot().vms.contains_key(&vm("web-0")));
+}
+
+#[tokio::test]
+async fn a_disk_of_a_vm_that_was_whole_is_not_made_anew() {
+    let bed = applied(&Text::usual()).await;
+    let data = bed.decided().vms[&vm("web-0")].disks[1].volume.clone();
+    {
+        let mut world = bed.hosts[&host("rack1")].world();
+        world.domains.clear();
+        world.volumes.remove(&data);
+    }
+    let ran = bed.apply(&all()).await;
+    assert_eq!(ran.why("vm web-0"), Some(&Withheld::DiskMissing(data)));
+    // Nothing of the other one is lost but its domain, which is made again.
+    assert_eq!(bed.hosts[&host("rack1")].world().domains.len(), 1);
+}
+
+#[tokio::test]
+async fn a_removal_that_is_called_off_half_way_makes_the_vm_again() {
+    for k in 0.. {
+        let bed = applied(&Text::usual()).await;
+        bed.write(&Text::usual().without("db"));
+        let fired = bed.fate.fired();
+        bed.fate.spoil(k, Trick::KillAfter);
+        bed.apply(&all()).await;
+        if bed.fate.fired() == fired {
+            assert_eq!(k, 10, "changing calls");
+            break;
+        }
+        bed.write(&Text::usual());
+        bed.converges(3, &format!("called off at {k}")).await;
+    }
 }
 
 #[tokio::test]
