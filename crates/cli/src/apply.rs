@@ -130,7 +130,9 @@ async fn carry_out(
         let published = walk(&prepared, &late, session, &screen, &interrupt).await?;
         report = report.and(published);
     }
-    prepared.context.lock.write(&with_tombstones(&prepared, &report))?;
+    let mut decisions = prepared.decisions.clone();
+    decisions.bury(&report.snapshot);
+    prepared.context.lock.write(&decisions)?;
     Ok(tell(&prepared, &plan, &report))
 }
 
@@ -169,18 +171,6 @@ async fn walk(
         journal.fsync_time().as_secs_f64()
     );
     Ok(report)
-}
-
-/// Marks what was removed in the lock.
-fn with_tombstones(prepared: &Prepared<'_>, report: &Report) -> freehold_core::state::Decisions {
-    let mut decisions = prepared.decisions.clone();
-    for (vm, decision) in &mut decisions.vms {
-        let applied = report.snapshot.decisions.vms.get(vm);
-        if !report.snapshot.vms.contains_key(vm) && applied.is_some_and(|vm| vm.removed) {
-            decision.removed = true;
-        }
-    }
-    decisions
 }
 
 /// Returns the state with what this look at the servers says.
