@@ -182,13 +182,20 @@ impl Order<'_> {
             step
         };
         let mut parts = ground.base.clone();
+        // The root disk comes first: nothing else is made of a VM whose image is refused.
+        let mut root = Vec::new();
         for volume in &work.volumes {
             let image = volume.backing.as_ref().and_then(|image| ground.images.get(image));
-            let needs: Vec<_> = ground.base.iter().chain(image).copied().collect();
-            parts.push(act(self, Act::CreateVolume(volume.clone()), &needs));
+            let needs: Vec<_> = ground.base.iter().chain(&root).chain(image).copied().collect();
+            let step = act(self, Act::CreateVolume(volume.clone()), &needs);
+            if volume.backing.is_some() {
+                root = vec![step];
+            }
+            parts.push(step);
         }
         if let Some(volume) = work.spec.seed.clone().filter(|_| work.seed) {
-            let seed = act(self, Act::WriteSeed { volume }, &ground.base);
+            let needs = [ground.base.clone(), root].concat();
+            let seed = act(self, Act::WriteSeed { volume }, &needs);
             ground.written.push(seed);
             parts.push(seed);
         }
