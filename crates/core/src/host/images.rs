@@ -1,9 +1,9 @@
 //! Brings images into a pool: sent by us, or fetched by the host itself; checked before they get
 //! their name.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::{
     Progress,
@@ -68,6 +68,8 @@ pub(crate) struct Images {
     deadline: Duration,
     long_deadline: Duration,
     uploads: Semaphore,
+    /// What guests see of images in the pool.
+    sizes: Mutex<BTreeMap<String, Size>>,
 }
 
 impl Images {
@@ -78,7 +80,8 @@ impl Images {
         long_deadline: Duration,
     ) -> Self {
         let uploads = Semaphore::new(UPLOADS);
-        Self { transport, pool: pool.to_owned(), deadline, long_deadline, uploads }
+        let sizes = Mutex::default();
+        Self { transport, pool: pool.to_owned(), deadline, long_deadline, uploads, sizes }
     }
 
     /// Sends an image from this machine.
@@ -142,6 +145,28 @@ impl Images {
             }
         };
         self.clean_unless(fetched.await, &staging).await
+    }
+
+    /// Refuses a disk that is smaller than the image it would be cloned from: what is past its end
+    /// would be cut off. A header is read once.
+    pub(crate) async fn refuse_larger(&self, volume: &str, disk: Size) -> Result<(), Trouble> {
+        let mut sizes = self.sizes.lock().await;
+        let size = if let Some(size) = sizes.get(volume) {
+            *size
+        } else {
+            let (path, length) = (format!("{}/{volume}", self.pool), HEADER_LENGTH.to_string());
+            let command = Command::new(HEAD, [path.as_str(), &length])?;
+            let head = self.transport.run(&command, Stdin::Nothing, self.deadline).await?.good()?;
+            let size = Header::of_image(&head).map_err(refused)?.virtual_size;
+            sizes.insert(volume.to_owned(), size);
+            size
+        };
+        drop(sizes);
+        if size <= disk {
+            return Ok(());
+        }
+        let why = format!("the disk has {disk}, its image {size}");
+        Err(Trouble::input(why).hint(format!("give the root disk a size of {size} or more")))
     }
 
     /// Tells how much has come, until it is dropped.

@@ -246,6 +246,9 @@ impl Host for RealHost {
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), HostError> {
         let created = async {
             self.in_pool(&spec.name)?;
+            if let Some(image) = &spec.backing {
+                self.images.refuse_larger(image, spec.size).await?;
+            }
             self.libvirt.create_volume(spec, &self.pool, self.owner().await?).await
         };
         act(self, || format!("create volume {}", spec.name), created.await)
