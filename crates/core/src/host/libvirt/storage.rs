@@ -90,14 +90,13 @@ impl Libvirt {
         if self.made_volume(&definition).await? {
             return Ok(());
         }
+        // libvirt does not see what was written past it, and still sees what was renamed past it.
+        self.refresh_pool().await?;
         let wanted = std::slice::from_ref(&spec.name);
-        let mut seen = self.volumes(wanted).await?;
-        if seen.is_empty() {
-            // A file that was written past libvirt.
-            self.refresh_pool().await?;
-            seen = self.volumes(wanted).await?;
-        }
-        let there = seen.remove(&spec.name).ok_or_else(|| Trouble::failed("it came and went"))?;
+        let Some(there) = self.volumes(wanted).await?.remove(&spec.name) else {
+            let made = self.made_volume(&definition).await?;
+            return if made { Ok(()) } else { Err(Trouble::failed("it came and went")) };
+        };
         let backing = spec.backing.as_ref().map(|backing| format!("{path}/{backing}"));
         if there.capacity == spec.size && there.backing == backing {
             return Ok(());
