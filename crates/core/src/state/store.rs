@@ -47,6 +47,14 @@ struct Holder {
     since: String,
 }
 
+impl Holder {
+    /// Says whether its process is there; of another machine's one cannot know.
+    fn lives(&self) -> bool {
+        let here = rustix::system::uname().nodename().to_string_lossy() == self.machine;
+        !here || Path::new(&format!("/proc/{}", self.pid)).exists()
+    }
+}
+
 impl LocalStore {
     /// The directory's name, beside the fleet.
     pub const DIRECTORY: &str = ".freehold";
@@ -115,14 +123,21 @@ impl LocalStore {
             .map_err(|source| StateError::Write { path, source })
     }
 
+    /// Names who holds the lock. Its name comes a moment after its lock: till then the file names
+    /// nobody, or whoever had the lock before.
     fn holder(&self) -> String {
-        let text = fs::read(self.path("apply.json")).unwrap_or_default();
-        match serde_json::from_slice::<Holder>(&text) {
-            Ok(Holder { pid, machine, command, since }) => {
-                format!("`{command}` (process {pid} on {machine}, since {since})")
+        const TRIES: u32 = 20;
+        for _ in 0..TRIES {
+            let text = fs::read(self.path("apply.json")).unwrap_or_default();
+            if let Ok(holder) = serde_json::from_slice::<Holder>(&text)
+                && holder.lives()
+            {
+                let Holder { pid, machine, command, since } = holder;
+                return format!("`{command}` (process {pid} on {machine}, since {since})");
             }
-            Err(_) => "another run".to_owned(),
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        "another run".to_owned()
     }
 
     fn read_state(&self) -> Result<Snapshot, StateError> {
