@@ -12,12 +12,15 @@ mod screen;
 mod ssh;
 mod status;
 
-use std::{panic::AssertUnwindSafe, process::ExitCode};
+use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
 use args::{Args, Command};
 use failure::{Exit, Failure};
+
+/// How long a frozen libvirt may hold up the end.
+const CLOSING: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let ended = std::panic::catch_unwind(run);
     // A libvirt call that hangs must not keep the process: its socket is cut with the process.
     runtime.shutdown_background();
+    freehold_core::host::settle(CLOSING);
     match ended {
         Ok(Ok(exit)) => exit.code(),
         Ok(Err(failure)) => failure.report(),

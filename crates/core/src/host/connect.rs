@@ -73,6 +73,11 @@ pub async fn connect(
     Ok(Arc::new(real))
 }
 
+/// Waits, before the process ends, until conversations that are over are closed; at most so long.
+pub fn settle(limit: Duration) {
+    super::libvirt::settle(limit);
+}
+
 /// Says why a guest's host key was not seen.
 #[derive(Debug, thiserror::Error)]
 #[error("no host key was seen")]

@@ -26,7 +26,7 @@ use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key};
+pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, settle};
 pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};
 pub use qcow2::ImageError;

@@ -15,7 +15,7 @@ mod xml;
 
 use std::{
     fmt,
-    sync::{Arc, Once},
+    sync::{Arc, Condvar, Once},
     time::Duration,
 };
 
@@ -70,9 +70,42 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.tunnel.cut();
         if let Some(connect) = self.connect.take() {
-            std::thread::spawn(move || drop(connect));
+            let closing = Closing::begin();
+            std::thread::spawn(move || {
+                drop(connect);
+                drop(closing);
+            });
         }
     }
+}
+
+/// How many connections are being closed, and who is told when one is.
+static CLOSING: (std::sync::Mutex<usize>, Condvar) = (std::sync::Mutex::new(0), Condvar::new());
+
+/// A connection that is being closed.
+struct Closing;
+
+impl Closing {
+    fn begin() -> Self {
+        *CLOSING.0.lock().expect("no holder panics") += 1;
+        Self
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        *CLOSING.0.lock().expect("no holder panics") -= 1;
+        CLOSING.1.notify_all();
+    }
+}
+
+/// Waits until connections that are let go are closed. A process that exits in the middle of it
+/// runs the libraries' exit handlers under `virConnectClose`, which corrupts the heap and ends in
+/// SIGABRT (seen with libvirt 9.0).
+pub(super) fn settle(limit: Duration) {
+    let open = CLOSING.0.lock().expect("no holder panics");
+    let waited = CLOSING.1.wait_timeout_while(open, limit, |open| *open > 0);
+    drop(waited.expect("no holder panics"));
 }
 
 impl Libvirt {
