@@ -1,6 +1,6 @@
 //! Waiting until a VM is ready: asked from here, else through its host.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     net::TcpStream,
@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     host::{Host, Stream, guest_host_key},
-    plan::Await,
+    plan::{AskedFrom, Await},
 };
 
 const PAUSE: Duration = Duration::from_millis(300);
@@ -31,7 +31,7 @@ pub(super) async fn await_ready(wait: &Await, host: &dyn Host) -> Result<(), Str
 }
 
 async fn look(wait: &Await, host: &dyn Host) -> Result<(), String> {
-    let stream = dial(wait.address, wait.port, host).await?;
+    let stream = dial(wait, host).await?;
     let Some(want) = &wait.host_key else { return Ok(()) };
     let key = timeout(DIAL * 4, guest_host_key(stream))
         .await
@@ -44,16 +44,20 @@ async fn look(wait: &Await, host: &dyn Host) -> Result<(), String> {
     }
 }
 
-/// Connects from here; where that fails, from the host.
-async fn dial(address: Ipv4Addr, port: u16, host: &dyn Host) -> Result<Box<dyn Stream>, String> {
-    let direct = match timeout(DIAL, TcpStream::connect((address, port))).await {
-        Ok(Ok(stream)) => return Ok(Box::new(stream)),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer".to_owned(),
+/// Connects from here where that may lead to the VM; else, and where it fails, from the host.
+async fn dial(wait: &Await, host: &dyn Host) -> Result<Box<dyn Stream>, String> {
+    let (address, port) = (wait.address, wait.port);
+    let direct = match wait.from {
+        AskedFrom::Host => String::new(),
+        AskedFrom::Anywhere => match timeout(DIAL, TcpStream::connect((address, port))).await {
+            Ok(Ok(stream)) => return Ok(Box::new(stream)),
+            Ok(Err(error)) => format!("{error}; "),
+            Err(_) => "no answer; ".to_owned(),
+        },
     };
-    host.dial(address, port).await.map_err(|error| {
-        format!("{direct}; from the host: {}", super::causes_of(&error).join(": "))
-    })
+    host.dial(address, port)
+        .await
+        .map_err(|error| format!("{direct}from the host: {}", super::causes_of(&error).join(": ")))
 }
 
 /// Compares algorithm and key, without comments.

@@ -25,7 +25,7 @@ pub use decide::{HostKeys, decide};
 pub use draft::{Draft, Goal, Proposals, Trouble, World, draft};
 pub use held::{Held, Withheld};
 pub use problem::PlanProblem;
-pub use step::{Act, Await, Step};
+pub use step::{Act, AskedFrom, Await, Step};
 pub use vm::{VmRemoval, VmWork};
 pub use wanted::{image_spec, network_spec};
 

@@ -120,8 +120,20 @@ pub struct Await {
     pub port: u16,
     /// The host key an sshd there must show, `ssh-ed25519 AAAA…`; `None` when accepting is enough.
     pub host_key: Option<String>,
+    /// Who asks.
+    pub from: AskedFrom,
     /// How long.
     pub timeout: Duration,
+}
+
+/// Who asks whether a VM is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AskedFrom {
+    /// This machine, else its host.
+    Anywhere,
+    /// Its host only: the network is behind it, and here the same address may be somebody else's.
+    Host,
 }
 
 impl Step {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Action, Await, Change, Object, Reason, Withheld, Work, World,
+    Action, AskedFrom, Await, Change, Object, Reason, Withheld, Work, World,
     wanted::{domain_spec, image_spec, volume_specs},
 };
 use crate::{
@@ -349,23 +349,26 @@ fn missing_work(
 }
 
 fn wait_of(world: &World<'_>, vm: &Vm, decision: &VmDecision) -> Option<Await> {
-    let address = asked_address(world, decision)?;
+    let (address, from) = asked_address(world, decision)?;
     let (port, host_key) = match &vm.wait {
         Wait::None => return None,
         Wait::Port(port) => (*port, None),
         Wait::Ssh => (22, Some(decision.host_key.clone())),
     };
-    Some(Await { address, port, host_key, timeout: vm.wait_timeout })
+    Some(Await { address, port, host_key, from, timeout: vm.wait_timeout })
 }
 
-/// Returns the address a VM is asked at: one outsiders reach, else any that is known.
-fn asked_address(world: &World<'_>, decision: &VmDecision) -> Option<Ipv4Addr> {
-    let reachable = |nic: &&crate::state::NicDecision| {
-        world.fleet.networks[&nic.network].kind.is_reachable() && nic.address.is_some()
-    };
-    let nics = &decision.nics;
-    let best = nics.iter().find(reachable).or_else(|| nics.iter().find(|n| n.address.is_some()));
-    best.and_then(|nic| nic.address)
+/// Returns the address a VM is asked at and by whom: one outsiders reach, else any that is known.
+fn asked_address(world: &World<'_>, decision: &VmDecision) -> Option<(Ipv4Addr, AskedFrom)> {
+    let networks = &world.fleet.networks;
+    let known = decision.nics.iter().filter_map(|nic| {
+        let reachable = networks[&nic.network].kind.is_reachable();
+        let from = if reachable { AskedFrom::Anywhere } else { AskedFrom::Host };
+        nic.address.map(|address| (address, from))
+    });
+    let known: Vec<_> = known.collect();
+    let best = known.iter().find(|(_, from)| *from == AskedFrom::Anywhere);
+    best.or(known.first()).copied()
 }
 
 fn nics_text(shape: &DomainShape) -> String {
