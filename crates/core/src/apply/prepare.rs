@@ -105,10 +105,11 @@ pub async fn propose(
                 let refused = proposal.refused.iter().map(|error| trouble(&plugin, error));
                 proposals.refused.extend(refused);
             }
-            Err(error) if error.kind == PluginErrorKind::Unreachable => {
-                proposals.down.push(trouble(&plugin, &error));
+            Err(error) if error.kind == PluginErrorKind::Foreign => {
+                proposals.refused.push(trouble(&plugin, &error));
             }
-            Err(error) => proposals.refused.push(trouble(&plugin, &error)),
+            // Not read is pending, whether the server was silent, did not know us or was broken.
+            Err(error) => proposals.down.push(trouble(&plugin, &error)),
         }
     }
     proposals
