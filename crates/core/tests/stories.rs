@@ -3,6 +3,8 @@
 //! A story is a folder of `plans/`; its name is the claim. `UPDATE_PLANS=1` writes what the plans
 //! say now; `GROW_PLANS=1` makes the stories' lock, state and observation anew before.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
 #[path = "bed/mod.rs"]
 mod bed;
 mod grow;

@@ -2,7 +2,6 @@
 //! together as the command puts them together.
 
 #![allow(dead_code, unused_imports, reason = "every test binary uses its part of the bed")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod check;
 mod fate;
@@ -264,7 +263,7 @@ impl Bed {
             Box::pin(async move { Ok(host) }) as BoxFuture<'static, Result<Arc<dyn Host>, _>>
         };
         let reached = reach(&fleet, &connect, &Silence).await;
-        let stamp = format!("20261122T{:06}Z", number);
+        let stamp = format!("20261122T{number:06}Z");
         let ids = u128::from(number);
         Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, stamp, ids })
     }
@@ -345,22 +344,19 @@ impl Bed {
             report = run.walk(snapshot) => Some(report),
         };
         ran.events = std::mem::take(&mut *recorder.0.lock().unwrap());
-        match &report {
-            Some(report) => {
-                session.save(report.snapshot.clone()).unwrap();
-                let mut decisions = decisions.clone();
-                decisions.bury(&report.snapshot);
-                self.lock().write(&decisions).unwrap();
+        if let Some(report) = &report {
+            session.save(report.snapshot.clone()).unwrap();
+            let mut decisions = decisions.clone();
+            decisions.bury(&report.snapshot);
+            self.lock().write(&decisions).unwrap();
+        } else {
+            // Whatever was on its way to the disk is there before the next run reads.
+            journal.intent(usize::MAX, "killed", &[], &[]).await.unwrap();
+            if self.fate.loses_outcomes() {
+                self.lose_last_outcomes();
             }
-            None => {
-                // Whatever was on its way to the disk is there before the next run reads.
-                journal.intent(usize::MAX, "killed", &[], &[]).await.unwrap();
-                if self.fate.loses_outcomes() {
-                    self.lose_last_outcomes();
-                }
-                self.fate.clear();
-                ran.killed = true;
-            }
+            self.fate.clear();
+            ran.killed = true;
         }
         ran.report = report;
     }

@@ -76,7 +76,7 @@ impl VmText {
     }
 
     pub(crate) fn more(mut self, more: &str) -> Self {
-        self.more = more.to_owned();
+        more.clone_into(&mut self.more);
         self
     }
 }

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use crate::bed::{Bed, Text, Trick, VmText, all};
 
+/// Which VMs are declared from now on, and what goes wrong on the way there.
+type Change = (Vec<bool>, Vec<(usize, Trick)>);
+
 fn fleets() -> impl Strategy<Value = Text> {
     let vm = (1..=2_usize, prop::option::of(any::<bool>()), any::<bool>(), any::<bool>());
     (1..=2_usize, prop::collection::vec(vm, 1..=6)).prop_map(|(hosts, vms)| {
@@ -25,8 +28,7 @@ fn tricks() -> impl Strategy<Value = Vec<(usize, Trick)>> {
     prop::collection::vec((0..40_usize, trick), 2..=3)
 }
 
-/// One step of a fleet's life: which of its VMs are declared, and what goes wrong.
-fn lives() -> impl Strategy<Value = (Text, Vec<(Vec<bool>, Vec<(usize, Trick)>)>)> {
+fn lives() -> impl Strategy<Value = (Text, Vec<Change>)> {
     let declared = prop::collection::vec(prop::bool::weighted(0.7), 6);
     (fleets(), prop::collection::vec((declared, tricks()), 1..=2))
 }
