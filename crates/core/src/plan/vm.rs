@@ -368,7 +368,7 @@ fn asked_address(world: &World<'_>, decision: &VmDecision) -> Option<(Ipv4Addr, 
     });
     let known: Vec<_> = known.collect();
     let best = known.iter().find(|(_, from)| *from == AskedFrom::Anywhere);
-    best.or(known.first()).copied()
+    best.or_else(|| known.first()).copied()
 }
 
 fn nics_text(shape: &DomainShape) -> String {

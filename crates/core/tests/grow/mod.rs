@@ -60,9 +60,8 @@ fn text_before(name: &str, text: &str) -> Option<String> {
 
 /// Changes what is seen behind the story's back.
 fn change(name: &str, observed: &mut Observed) {
-    let rack1 = match observed.get_mut(&"rack1".parse().unwrap()) {
-        Some(Seen::Whole(view)) => view,
-        _ => panic!("rack1 is read"),
+    let Some(Seen::Whole(rack1)) = observed.get_mut(&"rack1".parse().unwrap()) else {
+        panic!("rack1 is read")
     };
     match name {
         "a_stopped_vm_is_started" => {
