@@ -105,6 +105,7 @@ fn settle_empty(
     if session.snapshot != snapshot {
         session.save(snapshot)?;
     }
+    write_lock(prepared, &session.snapshot)?;
     Ok(worst(&[exit_of(&prepared.reached.errors), exit_of_held(plan)]))
 }
 
@@ -125,14 +126,14 @@ async fn carry_out(
     let interrupt = interrupts();
     let mut report = walk(&prepared, &plan, session, &screen, &interrupt).await?;
     if let Some(late) = prepared.late_plan(&plan, &report, session).await {
-        plan.held.retain(|held| !matches!(held.why, Withheld::ServerDown { .. }));
-        plan.held.extend(late.held.clone());
+        for edit in &late.edits {
+            screen::data(&format!("  {edit}"));
+        }
+        plan.held.clone_from(&late.held);
         let published = walk(&prepared, &late, session, &screen, &interrupt).await?;
         report = report.and(published);
     }
-    let mut decisions = prepared.decisions.clone();
-    decisions.bury(&report.snapshot);
-    prepared.context.lock.write(&decisions)?;
+    write_lock(&prepared, &report.snapshot)?;
     Ok(tell(&prepared, &plan, &report))
 }
 
@@ -171,6 +172,13 @@ async fn walk(
         journal.fsync_time().as_secs_f64()
     );
     Ok(report)
+}
+
+/// Writes what was decided, with what is removed by now as tombstones.
+fn write_lock(prepared: &Prepared<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
+    let mut decisions = prepared.decisions.clone();
+    decisions.bury(snapshot);
+    Ok(prepared.context.lock.write(&decisions)?)
 }
 
 /// Returns the state with what this look at the servers says.
@@ -223,7 +231,7 @@ fn is_input(kind: FailureKind) -> bool {
     kind == FailureKind::Input || host_input.contains(&kind)
 }
 
-fn exit_of_held(plan: &Plan) -> Exit {
+pub(crate) fn exit_of_held(plan: &Plan) -> Exit {
     if plan.held.iter().any(|held| held.why.is_consent()) {
         Exit::Held
     } else if plan.held.is_empty() {
@@ -234,7 +242,7 @@ fn exit_of_held(plan: &Plan) -> Exit {
 }
 
 /// Returns the exit that must not be overlooked: input, then in part, then held.
-fn worst(exits: &[Exit]) -> Exit {
+pub(crate) fn worst(exits: &[Exit]) -> Exit {
     let order = [Exit::Input, Exit::Part, Exit::Held];
     order.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Done)
 }

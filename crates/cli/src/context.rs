@@ -1,6 +1,9 @@
 //! What every command begins with: the fleet, its store, its identity, its plugins.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use freehold_core::{
     apply::{Reached, Report, propose, reach},
@@ -8,7 +11,7 @@ use freehold_core::{
     events::Listener,
     host::{self, ConnectOptions, Files, Guest, GuestTarget, Host},
     model::{self, Fleet, HostName, Place, VmName},
-    plan::{Draft, Goal, Held, Object, Plan, Withheld, World, decide, draft},
+    plan::{Draft, Goal, Held, Object, Plan, Withheld, World, asked_address, decide, draft},
     plugins::{Hosts, Plugin},
     seed::{Guests, Identity},
     state::{Decisions, LocalStore, LockFile, Session, Snapshot},
@@ -49,6 +52,11 @@ impl Context {
             },
             fleet,
         })
+    }
+
+    /// Returns the repository's file of known hosts, where there is one.
+    pub(crate) fn repo_known_hosts(&self) -> Option<&Path> {
+        self.options.repo_known_hosts.as_deref()
     }
 
     /// Returns where the identity secret lies.
@@ -93,7 +101,7 @@ impl Context {
         let decision = decisions.vms.get(vm)?;
         let target = GuestTarget {
             vm: vm.clone(),
-            address: decision.nics.iter().find_map(|nic| nic.address)?,
+            address: asked_address(&self.fleet, decision)?.0,
             user: self.fleet.vms.get(vm).and_then(|vm| vm.cloud_init.user.clone()),
             host_key: decision.host_key.clone(),
             through: hosts.get(&decision.host).cloned(),
@@ -202,10 +210,15 @@ impl Prepared<'_> {
             return None;
         }
         self.snapshot = session.snapshot.clone();
-        let inventory = self.with_world(|world| Draft::default().inventory(world));
+        // What was held back stays held back, with the edits about it; and what nobody was shown
+        // only adds.
+        let held = plan.held.iter().filter(|held| !matches!(held.why, Withheld::ServerDown { .. }));
+        let draft = Draft { held: held.cloned().collect(), ..Draft::default() };
+        let inventory = self.with_world(|world| draft.inventory(world));
         let published = &self.snapshot.published;
-        let proposals = propose(&missing, &inventory, published, &self.reached.hosts).await;
-        Some(self.with_world(|world| Draft::default().with(world, proposals)))
+        let mut proposals = propose(&missing, &inventory, published, &self.reached.hosts).await;
+        proposals.edits.retain(|edit| !edit.new.is_empty());
+        Some(self.with_world(|world| draft.with(world, proposals)))
     }
 }
 

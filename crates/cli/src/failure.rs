@@ -115,7 +115,8 @@ impl From<PluginError> for Failure {
 
 /// Returns how a run that could not reach these hosts ends: a changed host key is no outage.
 pub(crate) fn exit_of(errors: &[HostError]) -> Exit {
-    if errors.iter().any(|error| error.kind == HostErrorKind::HostKey) {
+    let is_input = |kind| matches!(kind, HostErrorKind::HostKey | HostErrorKind::Input);
+    if errors.iter().any(|error| is_input(error.kind)) {
         Exit::Input
     } else if errors.is_empty() {
         Exit::Done

@@ -33,6 +33,8 @@ pub(crate) fn run(args: &Args, init: &Init) -> Result<Exit, Failure> {
             identity.display()
         )));
     }
+    // First of all: the secret must never stand where git takes it.
+    ignore(directory).map_err(failed("cannot write .gitignore".into()))?;
     LocalStore::make(directory)?;
     make_identity(&identity)?;
     screen::data(&format!("made {}: keep a copy of it in a safe place", identity.display()));
@@ -44,7 +46,6 @@ pub(crate) fn run(args: &Args, init: &Init) -> Result<Exit, Failure> {
             .map_err(failed(format!("cannot write {}", path.display())))?;
         screen::data(&format!("made {}: say there what you want", path.display()));
     }
-    ignore(directory).map_err(failed("cannot write .gitignore".into()))?;
     screen::data("next: freehold check, then freehold plan");
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@
 use freehold_core::plan::{Goal, Plan};
 
 use crate::{
+    apply::{exit_of_held, worst},
     args::Args,
     context::{Context, Prepared},
     failure::{Exit, Failure, exit_of},
@@ -16,7 +17,7 @@ pub(crate) async fn run(args: &Args) -> Result<Exit, Failure> {
     let plan = prepared.plan().await;
     show(&plan);
     tell_unreached(&prepared);
-    Ok(exit_of(&prepared.reached.errors))
+    Ok(worst(&[exit_of(&prepared.reached.errors), exit_of_held(&plan)]))
 }
 
 /// Writes the plan to stdout.

@@ -3,8 +3,10 @@
 use std::{os::unix::process::CommandExt, path::Path, process::Command};
 
 use freehold_core::{
-    model::{Connection, Host, VmName},
-    state::{VmDecision, replace_file},
+    host::quote,
+    model::{Connection, SshTarget, VmName},
+    plan::{AskedFrom, asked_address},
+    state::replace_file,
 };
 
 use crate::{
@@ -31,68 +33,72 @@ pub(crate) fn run(args: &Args, ssh: &Ssh) -> Result<Exit, Failure> {
     let user = user.or_else(|| vm.and_then(|vm| vm.cloud_init.user.clone()));
     let known_hosts = context.store.path("known_hosts");
     write_known_hosts(&known_hosts, &snapshot)?;
-    let mut command = command(&context, args, decision, &known_hosts, &name)?;
+    let (address, from) = asked_address(&context.fleet, decision).ok_or_else(|| {
+        Failure::input(format!("{name} has only addresses from DHCP, which freehold does not know"))
+            .hint("give it a NIC with an address of ours")
+    })?;
+    let mut command = command(args, &known_hosts, &name);
+    if from == AskedFrom::Host {
+        let host =
+            context.fleet.hosts.get(&decision.host).ok_or_else(|| {
+                Failure::input(format!("the host of {name} is no longer declared"))
+            })?;
+        if let Connection::Ssh(target) = &host.connection {
+            command.arg("-o").arg(way_through(&context, args, target));
+        }
+    }
     if let Some(user) = user {
         command.arg("-l").arg(user);
     }
-    let address = address_of(decision, &name)?;
-    command.arg("--").arg(address);
+    command.arg("--").arg(address.to_string());
     command.args(&ssh.command);
     let error = command.exec();
     Err(Failure::input("cannot run ssh").because(&error).hint("is openssh-client installed?"))
 }
 
-fn command(
-    context: &Context,
-    args: &Args,
-    decision: &VmDecision,
-    known_hosts: &Path,
-    name: &VmName,
-) -> Result<Command, Failure> {
+fn command(args: &Args, known_hosts: &Path, name: &VmName) -> Command {
     let mut command = Command::new("ssh");
     if let Some(config) = &args.ssh_config {
         command.arg("-F").arg(config);
     }
-    let option = |name: &str, value: &str| format!("{name}={value}");
-    let quoted = known_hosts.to_string_lossy().replace('"', "");
     for option in [
-        option("UserKnownHostsFile", &format!("\"{quoted}\"")),
-        option("GlobalKnownHostsFile", "/dev/null"),
-        option("StrictHostKeyChecking", "yes"),
-        option("HostKeyAlias", &alias(name)),
-        option("HostKeyAlgorithms", "ssh-ed25519"),
+        format!("UserKnownHostsFile={}", in_option(known_hosts)),
+        "GlobalKnownHostsFile=/dev/null".to_owned(),
+        "StrictHostKeyChecking=yes".to_owned(),
+        format!("HostKeyAlias={}", alias(name)),
+        "HostKeyAlgorithms=ssh-ed25519".to_owned(),
     ] {
         command.arg("-o").arg(option);
     }
-    if !is_reachable(context, decision)
-        && let Some(jump) = jump_of(context.fleet.hosts.get(&decision.host), name)?
-    {
-        command.arg("-J").arg(jump);
+    command
+}
+
+/// Returns the option that leads through a VM's host. Not `-J`: options do not apply to the host
+/// in between then, and its key must be verified whatever the user's configuration says.
+fn way_through(context: &Context, args: &Args, target: &SshTarget) -> String {
+    let mut words = vec!["ssh".to_owned()];
+    if let Some(config) = &args.ssh_config {
+        words.extend(["-F".to_owned(), config.display().to_string()]);
     }
-    Ok(command)
-}
-
-fn is_reachable(context: &Context, decision: &VmDecision) -> bool {
-    let nics = decision.nics.iter().filter(|nic| nic.address.is_some());
-    let networks = nics.filter_map(|nic| context.fleet.networks.get(&nic.network));
-    networks.into_iter().any(|network| network.kind.is_reachable())
-}
-
-/// A network behind a host is reached through that host.
-fn jump_of(host: Option<&Host>, name: &VmName) -> Result<Option<String>, Failure> {
-    match host.map(|host| &host.connection) {
-        Some(Connection::Ssh(target)) => Ok(Some(target.to_string())),
-        Some(Connection::Local) => Ok(None),
-        None => Err(Failure::input(format!("the host of {name} is no longer declared"))),
+    words.extend(["-o".to_owned(), "StrictHostKeyChecking=yes".to_owned()]);
+    if let Some(repo) = context.repo_known_hosts() {
+        let files = format!("UserKnownHostsFile={} ~/.ssh/known_hosts", in_option(repo));
+        words.extend(["-o".to_owned(), files]);
     }
+    if let Some(user) = &target.user {
+        words.extend(["-l".to_owned(), user.clone()]);
+    }
+    if let Some(port) = target.port {
+        words.extend(["-p".to_owned(), port.to_string()]);
+    }
+    let words = words.iter().map(|word| quote(&word.replace('%', "%%")));
+    let command = words.collect::<Vec<_>>().join(" ");
+    format!("ProxyCommand={command} -W %h:%p -- {}", quote(&target.host))
 }
 
-fn address_of(decision: &VmDecision, name: &VmName) -> Result<String, Failure> {
-    let address = decision.nics.iter().find_map(|nic| nic.address);
-    address.map(|address| address.to_string()).ok_or_else(|| {
-        Failure::input(format!("{name} has only addresses from DHCP, which freehold does not know"))
-            .hint("give it a NIC with an address of ours")
-    })
+/// Returns a path as the value of one of ssh's options.
+fn in_option(path: &Path) -> String {
+    format!("\"{}\"", path.display().to_string().replace('%', "%%"))
 }
 
 fn alias(name: &VmName) -> String {

@@ -12,7 +12,7 @@ use super::{
     decode::{FixedAddress, VmDraft},
     problem::Report,
 };
-use crate::model::{Fleet, Network, Place, Vm, VmName, ZoneName};
+use crate::model::{Fleet, Network, Nic, NicAddress, Place, Vm, VmName, ZoneName};
 
 /// Reports blocks of the same kind and label.
 pub(super) fn repeated_blocks(blocks: &[Block<'_>], report: &Report) {
@@ -90,6 +90,30 @@ pub(super) fn places(fleet: &Fleet, blocks: &[Block<'_>], report: &Report) {
         if let Some(block) = block.filter(|_| !fleet.vms.contains_key(vm)) {
             let message = format!("{} is on vm \"{vm}\", which is not declared", block.title());
             report.add(block.problem(message).hint("the `count` of its block is too small"));
+        }
+    }
+}
+
+/// Reports VMs that are to be published and have no address outsiders could be told.
+pub(super) fn unpublishable(fleet: &Fleet, blocks: &[Block<'_>], report: &Report) {
+    let mut told = BTreeSet::new();
+    for vm in fleet.vms.values().filter(|vm| !vm.dns.is_empty() || !vm.metrics.is_empty()) {
+        let is_published = |nic: &Nic| {
+            let network = fleet.networks.get(&nic.network);
+            let reachable = network.is_some_and(|network| network.kind.is_reachable());
+            nic.address != NicAddress::Dhcp && nic.publish.unwrap_or(reachable)
+        };
+        if vm.nics.iter().any(is_published) || !told.insert(&vm.block) {
+            continue;
+        }
+        let here =
+            |block: &&Block<'_>| block.schema.kind == "vm" && block.label == vm.block.as_str();
+        if let Some(block) = blocks.iter().find(here) {
+            let message =
+                format!("{} has `dns` or `metrics` and no address to publish", block.title());
+            let hint = "give it a nic on a bridge with an address of ours, or set `publish = true` \
+                        on one behind nat; an address from DHCP is not known";
+            report.add(block.problem(message).hint(hint));
         }
     }
 }

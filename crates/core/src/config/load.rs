@@ -53,6 +53,7 @@ fn read(directory: &Path, inputs: &Inputs, files: &[File], report: &Report) -> O
     let mut fleet = Fleet { id: id.ok()?, ..fleet };
     check::places(&fleet, &blocks, report);
     check::written_twice(&fleet, &blocks, report);
+    check::unpublishable(&fleet, &blocks, report);
     let names: Vec<_> =
         fleet.zones.values().filter(|zone| zone.reverse).map(|zone| zone.name.clone()).collect();
     for name in names {

@@ -49,7 +49,7 @@ fn one_line(script: &str) -> String {
 ///
 /// Quotation marks and backslashes stand outside of the quotes, since fish takes a backslash within
 /// single quotes for an escape; the login shell need not be a POSIX one.
-pub(crate) fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,+@%=".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -26,6 +26,7 @@ use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub use command::quote;
 pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, settle};
 pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};

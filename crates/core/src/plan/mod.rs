@@ -26,7 +26,7 @@ pub use draft::{Draft, Goal, Proposals, Trouble, World, draft};
 pub use held::{Held, Withheld};
 pub use problem::PlanProblem;
 pub use step::{Act, AskedFrom, Await, Step};
-pub use vm::{VmRemoval, VmWork};
+pub use vm::{VmRemoval, VmWork, asked_address};
 pub use wanted::{image_spec, network_spec};
 
 use std::collections::BTreeMap;

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     model::{
-        Accel, DomainShape, DomainSpec, DomainState, DomainView, Field, HostView, Impact, Mark,
-        NicSource, Vm, VmName, VolumeSpec, Wait,
+        Accel, DomainShape, DomainSpec, DomainState, DomainView, Field, Fleet, HostView, Impact,
+        Mark, NicSource, Vm, VmName, VolumeSpec, Wait,
     },
     state::{VmDecision, VmRecord},
 };
@@ -349,7 +349,7 @@ fn missing_work(
 }
 
 fn wait_of(world: &World<'_>, vm: &Vm, decision: &VmDecision) -> Option<Await> {
-    let (address, from) = asked_address(world, decision)?;
+    let (address, from) = asked_address(world.fleet, decision)?;
     let (port, host_key) = match &vm.wait {
         Wait::None => return None,
         Wait::Port(port) => (*port, None),
@@ -359,10 +359,10 @@ fn wait_of(world: &World<'_>, vm: &Vm, decision: &VmDecision) -> Option<Await> {
 }
 
 /// Returns the address a VM is asked at and by whom: one outsiders reach, else any that is known.
-fn asked_address(world: &World<'_>, decision: &VmDecision) -> Option<(Ipv4Addr, AskedFrom)> {
-    let networks = &world.fleet.networks;
+pub fn asked_address(fleet: &Fleet, decision: &VmDecision) -> Option<(Ipv4Addr, AskedFrom)> {
     let known = decision.nics.iter().filter_map(|nic| {
-        let reachable = networks[&nic.network].kind.is_reachable();
+        let network = fleet.networks.get(&nic.network);
+        let reachable = network.is_some_and(|network| network.kind.is_reachable());
         let from = if reachable { AskedFrom::Anywhere } else { AskedFrom::Host };
         nic.address.map(|address| (address, from))
     });

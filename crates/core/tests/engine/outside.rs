@@ -40,7 +40,7 @@ async fn a_server_that_refuses_stops_no_vm() {
     let bed = Bed::new(&Text::usual());
     bed.server.set_refuses(true);
     let ran = bed.apply(&Consent::default()).await;
-    assert!(matches!(ran.why("dns main"), Some(Withheld::Refused { .. })));
+    assert!(matches!(ran.why("dns main"), Some(Withheld::ServerDown { .. })));
     assert_eq!((ran.exit(), bed.snapshot().vms.len()), (Exit::Part, 3));
     bed.server.set_refuses(false);
     bed.converges(2, "once it takes our key").await;
