@@ -297,6 +297,8 @@ fn refuses_wrong_addresses_of_nics() {
     refuses(&counted, &["every VM of the `count` would have the address", "count.index"]);
     let wraps = counted.replace("\"10.77.0.5\"", "cidrhost(\"10.77.0.0/24\", 254 + count.index)");
     refuses(&wraps, &["10.77.0.255 is the broadcast address"]);
+    let unknown = "nic \"lan\" {\n  dhcp = true\n}\ndns {\n  zone = zone.home\n}";
+    refuses(&vm(unknown), &["vm \"web\" has `dns` or `metrics` and no address to publish"]);
 }
 
 #[test]
