@@ -159,7 +159,21 @@ pub struct Journal {
 struct Request {
     line: String,
     /// Answered once the line is on disk; `None` does not wait.
-    synced: Option<oneshot::Sender<Result<(), (io::ErrorKind, String)>>>,
+    synced: Option<oneshot::Sender<Result<(), Broken>>>,
+}
+
+/// Why nothing can be written any more.
+type Broken = (io::ErrorKind, String);
+
+/// What a journal is written to.
+trait Disk: Write {
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+impl Disk for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
 }
 
 impl Journal {
@@ -229,30 +243,36 @@ fn text_of(line: &Line) -> String {
     text
 }
 
-fn write_lines(file: &mut File, mut requests: mpsc::UnboundedReceiver<Request>, nanos: &AtomicU64) {
+/// Writes until the first error: from there on the end of the file is unknown (a torn line, pages
+/// that an fsync gave up on), so nothing more is written and everybody is refused.
+fn write_lines(
+    disk: &mut impl Disk,
+    mut requests: mpsc::UnboundedReceiver<Request>,
+    nanos: &AtomicU64,
+) {
+    let mut state: Result<(), Broken> = Ok(());
     while let Some(first) = requests.blocking_recv() {
         let mut batch = vec![first];
         while let Ok(next) = requests.try_recv() {
             batch.push(next);
         }
-        let text: String = batch.iter().map(|request| request.line.as_str()).collect();
-        let must_sync = batch.iter().any(|request| request.synced.is_some());
-        let begun = Instant::now();
-        let mut result = file.write_all(text.as_bytes());
-        if must_sync && result.is_ok() {
-            result = file.sync_data();
+        if state.is_ok() {
+            let begun = Instant::now();
+            state = write_batch(disk, &batch).map_err(|error| (error.kind(), error.to_string()));
+            let spent = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            nanos.fetch_add(spent, Ordering::Relaxed);
         }
-        let spent = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        nanos.fetch_add(spent, Ordering::Relaxed);
         for synced in batch.into_iter().filter_map(|request| request.synced) {
-            let answer = match &result {
-                Ok(()) => Ok(()),
-                Err(error) => Err((error.kind(), error.to_string())),
-            };
             // Who asked may have been cancelled; the line is on disk all the same.
-            drop(synced.send(answer));
+            drop(synced.send(state.clone()));
         }
     }
+}
+
+fn write_batch(disk: &mut impl Disk, batch: &[Request]) -> io::Result<()> {
+    let text: String = batch.iter().map(|request| request.line.as_str()).collect();
+    disk.write_all(text.as_bytes())?;
+    if batch.iter().any(|request| request.synced.is_some()) { disk.sync() } else { Ok(()) }
 }
 
 /// Takes into the snapshot what a journal says happened after it; returns whether that was anything.
@@ -262,32 +282,28 @@ pub(super) fn fold(path: &Path, snapshot: &mut Snapshot) -> Result<bool, StateEr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
     };
-    let lines = read_lines(path, &text)?;
-    let Some((Line::Begin { lineage, serial, .. }, rest)) = lines.split_first() else {
+    // The last line may be torn by a power cut and then never took effect.
+    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+    let mut lines = whole.lines().enumerate().map(|(number, line)| parse_line(path, number, line));
+    let Some(Line::Begin { lineage, serial, .. }) = lines.next().transpose()? else {
         return Ok(false);
     };
-    if *lineage != snapshot.lineage || *serial <= snapshot.serial {
+    // Damage further down is nobody's concern when the run is in the state already.
+    if lineage != snapshot.lineage || serial <= snapshot.serial {
         return Ok(false);
     }
-    fold_lines(rest, snapshot);
-    snapshot.serial = *serial;
+    let rest: Vec<Line> = lines.collect::<Result<_, _>>()?;
+    fold_lines(&rest, snapshot);
+    snapshot.serial = serial;
     Ok(!rest.is_empty())
 }
 
-/// Parses whole lines; the last one may be torn by a power cut and then never took effect.
-fn read_lines(path: &Path, text: &str) -> Result<Vec<Line>, StateError> {
-    let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-    whole
-        .lines()
-        .enumerate()
-        .map(|(number, line)| {
-            serde_json::from_str(line).map_err(|error| StateError::Damaged {
-                path: path.to_owned(),
-                why: format!("line {}: {error}", number + 1),
-                hint: "move the file away; what it told is then found by looking".into(),
-            })
-        })
-        .collect()
+fn parse_line(path: &Path, number: usize, line: &str) -> Result<Line, StateError> {
+    serde_json::from_str(line).map_err(|error| StateError::Damaged {
+        path: path.to_owned(),
+        why: format!("line {}: {error}", number + 1),
+        hint: "move the file away; what it told is then found by looking".into(),
+    })
 }
 
 fn fold_lines(lines: &[Line], snapshot: &mut Snapshot) {
@@ -369,14 +385,84 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_refuses_the_intent() {
-        let snapshot = Snapshot::new(FleetId::from_bytes([7; 16]));
+    async fn a_damaged_journal_blocks_only_who_needs_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let mut snapshot = Snapshot::new(FleetId::from_bytes([7; 16]));
+        journal_of(&path, &snapshot, None).await;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (begin, rest) = text.split_once('\n').unwrap();
+        // A line that was torn and the next one written behind it.
+        let glued = format!("{begin}\n{{\"entry\":\"intent\",\"st{rest}");
+        std::fs::write(&path, glued).unwrap();
+        assert!(matches!(fold(&path, &mut snapshot), Err(StateError::Damaged { .. })));
+        assert_eq!((snapshot.serial, snapshot.vms.len()), (0, 0), "nothing of it is taken in");
+        snapshot.serial = 1;
+        assert!(!fold(&path, &mut snapshot).unwrap(), "its run is in the state already");
+        snapshot.serial = 0;
+        snapshot.lineage = Uuid::from_u128(1);
+        assert!(!fold(&path, &mut snapshot).unwrap(), "it is another history's");
+    }
+
+    fn journal_on(mut disk: impl Disk + Send + 'static) -> Journal {
         let (queue, requests) = mpsc::unbounded_channel();
-        let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let nanos = Arc::new(AtomicU64::new(0));
-        let journal = Journal { path: "/dev/full".into(), queue, fsync_nanos: Arc::clone(&nanos) };
-        thread::spawn(move || write_lines(&mut full, requests, &nanos));
+        let journal = Journal { path: "test".into(), queue, fsync_nanos: Arc::clone(&nanos) };
+        thread::spawn(move || write_lines(&mut disk, requests, &nanos));
+        journal
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_the_intent() {
+        let journal = journal_on(OpenOptions::new().write(true).open("/dev/full").unwrap());
         let error = journal.intent(0, "define", &[], &[]).await.unwrap_err();
-        assert!(matches!(error, StateError::Write { .. }), "{snapshot:?}");
+        assert!(matches!(error, StateError::Write { .. }));
+    }
+
+    /// Fails once, at a write or at a sync; anything written after that is a mistake.
+    struct FailsOnce {
+        at_sync: bool,
+        failed: bool,
+    }
+
+    impl FailsOnce {
+        fn fail(&mut self, due: bool) -> io::Result<()> {
+            assert!(!self.failed, "it was told that nothing can be relied on any more");
+            self.failed = due;
+            if due { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+        }
+    }
+
+    impl Write for FailsOnce {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.fail(!self.at_sync).map(|()| bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Disk for FailsOnce {
+        fn sync(&mut self) -> io::Result<()> {
+            self.fail(self.at_sync)
+        }
+    }
+
+    #[tokio::test]
+    async fn after_one_error_everything_is_refused() {
+        for at_sync in [false, true] {
+            let journal = journal_on(FailsOnce { at_sync, failed: false });
+            for step in 0..3 {
+                let result = journal.intent(step, "define", &[], &[]).await;
+                match result {
+                    Err(StateError::Write { source, .. }) => {
+                        assert_eq!(source.kind(), io::ErrorKind::StorageFull, "step {step}");
+                    }
+                    other => panic!("{other:?}"),
+                }
+                journal.outcome(step, Outcome::Failed);
+            }
+        }
     }
 }
