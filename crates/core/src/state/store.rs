@@ -193,15 +193,21 @@ impl LocalStore {
         let wire = StateWire { format: FORMAT, checksum: checksum_of(&body), body };
         let mut text = serde_json::to_vec_pretty(&wire).expect("a state is plain JSON");
         text.push(b'\n');
-        let history = self.path("history");
-        let kept = history.join(format!("state-{:08}.json", snapshot.serial));
-        let write = |path: &Path, source| StateError::Write { path: path.to_owned(), source };
-        fs::create_dir_all(&history).map_err(|source| write(&history, source))?;
-        replace_file(&kept, &text, 0o600).map_err(|source| write(&kept, source))?;
+        // First what counts: a copy without it would say that the state was lost.
         let path = self.path("state.json");
-        replace_file(&path, &text, 0o600).map_err(|source| write(&path, source))?;
+        replace_file(&path, &text, 0o600)
+            .map_err(|source| StateError::Write { path: path.clone(), source })?;
+        if let Err(error) = self.keep_copy(snapshot.serial, &text) {
+            tracing::warn!("no copy of the state is kept in history: {error}");
+        }
         self.trim_history();
         Ok(())
+    }
+
+    fn keep_copy(&self, serial: u64, text: &[u8]) -> io::Result<()> {
+        let history = self.path("history");
+        fs::create_dir_all(&history)?;
+        replace_file(&history.join(format!("state-{serial:08}.json")), text, 0o600)
     }
 
     fn history(&self) -> Vec<PathBuf> {
@@ -315,6 +321,19 @@ mod tests {
         assert!(session.recovered);
         assert_eq!((session.snapshot.serial, session.snapshot.hosts.len()), (1, 1));
         drop(session);
+        assert!(!store.lock("test").unwrap().recovered);
+    }
+
+    #[test]
+    fn the_state_is_written_before_its_copy() {
+        let (_folder, store) = store();
+        // Nothing can be written into the history, as if the run had ended right before it.
+        fs::create_dir(store.path("")).unwrap();
+        fs::write(store.path("history"), "").unwrap();
+        let session = store.lock("test").unwrap();
+        assert_eq!(store.read().unwrap(), session.snapshot);
+        drop(session);
+        fs::remove_file(store.path("history")).unwrap();
         assert!(!store.lock("test").unwrap().recovered);
     }
 
