@@ -202,10 +202,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("key");
         write_new(&path, key.private_openssh().expose().as_bytes()).unwrap();
-        let Ok(output) = Command::new("ssh-keygen").arg("-yf").arg(&path).output() else {
-            // Only where OpenSSH is installed.
-            return;
-        };
+        let output = Command::new("ssh-keygen").arg("-yf").arg(&path).output().unwrap();
         let public = String::from_utf8(output.stdout).unwrap();
         assert_eq!(public.trim(), format!("{} web-0", key.public()), "{:?}", output.stderr);
     }
