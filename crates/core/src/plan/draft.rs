@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::{
-    Action, Change, Held, Object, Plan, Reason, VmWork, Withheld, Work, image_spec, network_spec,
+    Action, Change, Held, Object, Plan, Reason, VmWork, Withheld, Work, image_spec,
     removal::removal_of,
     vm::{Verdict, needed_image, vm_verdict},
 };
 use crate::{
     model::{
-        Digest, DomainShape, DomainView, Edit, Fleet, Host, HostCard, HostName, HostView,
-        ImageName, Impact, Mark, Network, NetworkKind, NetworkName, NetworkSpec, NicSource,
+        Digest, Edit, Fleet, Host, HostCard, HostName, HostView, ImageName, Impact, NetworkName,
         Observed, Seen, Vm, VmName,
     },
     state::{Decisions, Fact, Snapshot, VmDecision, VmRecord},
@@ -144,11 +143,12 @@ fn hold_host(world: &World<'_>, host: &HostName, why: &str, draft: &mut Draft) {
     }
 }
 
-struct HostDraft<'a> {
-    world: &'a World<'a>,
-    host: &'a Host,
-    view: &'a HostView,
-    draft: &'a mut Draft,
+/// One host's part of the draft.
+pub(super) struct HostDraft<'a> {
+    pub(super) world: &'a World<'a>,
+    pub(super) host: &'a Host,
+    pub(super) view: &'a HostView,
+    pub(super) draft: &'a mut Draft,
 }
 
 impl HostDraft<'_> {
@@ -224,68 +224,20 @@ impl HostDraft<'_> {
         card
     }
 
-    fn hold(&mut self, object: Object, why: Withheld) {
+    pub(super) fn hold(&mut self, object: Object, why: Withheld) {
         self.draft.held.push(Held { host: Some(self.host.name.clone()), object, why });
     }
 
-    fn change(&mut self, object: Object, action: Action, impact: Impact, why: Reason, work: Work) {
+    pub(super) fn change(
+        &mut self,
+        object: Object,
+        action: Action,
+        impact: Impact,
+        why: Reason,
+        work: Work,
+    ) {
         let (host, reasons) = (self.host.name.clone(), vec![why]);
         self.draft.changes.push(Change { host, object, action, impact, reasons, work });
-    }
-
-    /// Compares the networks that VMs here need; returns those that VMs cannot be attached to.
-    fn compare_networks(&mut self) -> BTreeSet<NetworkName> {
-        let vms = self.world.fleet.vms.values();
-        let here = vms.filter(|vm| self.world.decisions.vms[&vm.name].host == self.host.name);
-        let used: BTreeSet<_> =
-            here.flat_map(|vm| vm.nics.iter().map(|nic| nic.network.clone())).collect();
-        let mut held = BTreeSet::new();
-        for name in used {
-            let network = &self.world.fleet.networks[&name];
-            if let Err(why) = self.compare_network(network) {
-                // A network that is there as it was still carries its VMs.
-                if !matches!(why, Withheld::NotYet { .. }) {
-                    held.insert(name.clone());
-                }
-                self.hold(Object::Network(name), why);
-            }
-        }
-        held
-    }
-
-    fn compare_network(&mut self, network: &Network) -> Result<(), Withheld> {
-        if let NetworkKind::Bridge(bridge) = &network.kind {
-            let there = self.view.bridges.contains(bridge);
-            return if there { Ok(()) } else { Err(Withheld::NoBridge(bridge.clone())) };
-        }
-        let Some(spec) = network_spec(self.world, &self.host.name, network) else { return Ok(()) };
-        let networks = self.view.networks.iter();
-        let mut taken = networks.filter(|view| view.name == spec.name || view.uuid == spec.uuid);
-        let object = Object::Network(network.name.clone());
-        let Some(found) = taken.next() else {
-            let work = Work::Network(spec);
-            self.change(object, Action::Create, Impact::Live, Reason::New, work);
-            return Ok(());
-        };
-        let ours = found.uuid == spec.uuid
-            && found.mark.as_ref().is_some_and(|mark| mark.fleet == self.world.fleet.id);
-        if !ours {
-            let words = format!("a network of that name ({}) is not this fleet's", found.uuid);
-            return Err(Withheld::Foreign(words));
-        }
-        let known = self.world.snapshot.networks.get(&self.host.name);
-        if known.and_then(|known| known.get(&network.name)) != Some(&found.uuid) {
-            return Err(Withheld::NotInState(format!("network {}", found.name)));
-        }
-        if found.mark.as_ref().map(|mark| &mark.digest) != Some(&spec.mark.digest) {
-            return Err(network_change(&spec));
-        }
-        if !found.active || !found.autostart {
-            let missing = vec!["started with its host".to_owned()];
-            let (why, work) = (Reason::Unfinished(missing), Work::Network(spec));
-            self.change(object, Action::Update, Impact::Live, why, work);
-        }
-        Ok(())
     }
 
     fn compare_vms(&mut self, held_networks: &BTreeSet<NetworkName>) {
@@ -360,79 +312,10 @@ impl HostDraft<'_> {
             }
         }
     }
-
-    fn remove_networks(&mut self) {
-        let world = self.world;
-        let known = world.snapshot.networks.get(&self.host.name).into_iter().flatten();
-        for (name, uuid) in known {
-            let reason = match world.goal {
-                Goal::Destroy(None) => Reason::Asked,
-                Goal::Converge if !self.is_declared_nat(name) => Reason::NotDeclared,
-                _ => continue,
-            };
-            let object = Object::Network(name.clone());
-            match self.network_removal(name, *uuid) {
-                Err(why) => self.hold(object, why),
-                Ok(work) => {
-                    self.change(object, Action::Remove, Impact::Disconnect, reason, work);
-                }
-            }
-        }
-    }
-
-    /// Returns how a network of the state is removed, or why that must not be done.
-    fn network_removal(&self, name: &NetworkName, uuid: Uuid) -> Result<Work, Withheld> {
-        let found = self.view.networks.iter().find(|view| view.uuid == uuid);
-        let is_ours = |mark: &Mark| mark.fleet == self.world.fleet.id && mark.name == name.as_str();
-        if found.is_some_and(|view| !view.mark.as_ref().is_some_and(is_ours)) {
-            let words = format!("network {name} with its UUID does not bear its mark");
-            return Err(Withheld::Foreign(words));
-        }
-        let mut users = Vec::new();
-        for domain in self.domains_on(name) {
-            let Some(vm) = self.removed_vm(domain.uuid) else {
-                let words = format!("domain {} is attached to it", domain.name);
-                return Err(Withheld::Foreign(words));
-            };
-            users.push(vm);
-        }
-        Ok(Work::NetworkGone { uuid, users })
-    }
-
-    fn is_declared_nat(&self, name: &NetworkName) -> bool {
-        let network = self.world.fleet.networks.get(name);
-        network.is_some_and(|network| network.kind == NetworkKind::Nat)
-    }
-
-    /// Returns the domains that are attached to a network.
-    fn domains_on(&self, network: &NetworkName) -> impl Iterator<Item = &DomainView> {
-        let source = NicSource::Network(network.to_string());
-        let attached = move |shape: &DomainShape| shape.nics.iter().any(|nic| nic.source == source);
-        self.view.domains.iter().filter(move |domain| {
-            attached(&domain.defined) || domain.live.as_ref().is_some_and(&attached)
-        })
-    }
-
-    /// Returns the VM that goes with a domain in this draft.
-    fn removed_vm(&self, uuid: Uuid) -> Option<VmName> {
-        self.draft.changes.iter().find_map(|change| match &change.work {
-            Work::VmGone(removal) if removal.uuid == uuid => Some(removal.vm.clone()),
-            _ => None,
-        })
-    }
 }
 
 fn needs_pool(work: &VmWork) -> bool {
     work.seed || work.define || !work.volumes.is_empty()
-}
-
-fn network_change(spec: &NetworkSpec) -> Withheld {
-    Withheld::NotYet {
-        field: "subnet, gateway, dns or addresses".into(),
-        impact: Impact::Disconnect,
-        from: "as it was made".into(),
-        to: format!("{} by {}", spec.subnet, spec.gateway),
-    }
 }
 
 impl Draft {

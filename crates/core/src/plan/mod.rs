@@ -11,6 +11,7 @@ mod decide;
 mod draft;
 mod held;
 mod inventory;
+mod network;
 mod order;
 mod problem;
 mod removal;
