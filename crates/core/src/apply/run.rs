@@ -336,7 +336,7 @@ async fn on_host(
         Act::TrashVolume { from, to } => host.rename_volume(from, to).await,
         Act::DiscardVolume { name } => host.remove_volume(name).await,
         Act::RefreshPool => host.refresh_pool().await,
-        Act::Forget => Ok(()),
+        Act::Note | Act::Forget => Ok(()),
         Act::StoreImage(_) | Act::AwaitReady(_) | Act::Publish { .. } => {
             unreachable!("done by the run")
         }

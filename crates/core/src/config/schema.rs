@@ -237,7 +237,12 @@ const DISK: Schema = Schema {
     about: "A disk. Exactly one is `\"root\"`, cloned from the image; `\"seed\"` is reserved.",
     keys: &[
         key("size", "size", Required, "Its size as the guest sees it."),
-        key("keep", "true or false", Is("false"), "Whether it outlives its VM; not for root yet."),
+        key(
+            "keep",
+            "true or false",
+            Is("false"),
+            "Whether it outlives its VM; not for root yet, and not taken back yet.",
+        ),
     ],
     later: &["pool", "bus", "cache", "format", "discard", "image", "serial", "protect"],
     ..PLAIN

@@ -28,7 +28,8 @@ impl Field {
         live("labels"),
         fixed("disk", Impact::DataLoss),
         fixed("disk.size", Impact::Live),
-        fixed("disk.keep", Impact::Live),
+        // Raising only: `false` would let go of what was promised to stay.
+        live("disk.keep"),
         fixed("nic", Impact::Restart),
         fixed("nic.address", Impact::Restart),
         fixed("nic.dhcp", Impact::Restart),

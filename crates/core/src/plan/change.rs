@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{VmRemoval, VmWork};
-use crate::model::{HostName, ImageName, ImageSpec, Impact, NetworkName, NetworkSpec, VmName};
+use crate::model::{
+    DiskName, HostName, ImageName, ImageSpec, Impact, NetworkName, NetworkSpec, VmName,
+};
 
 /// One change on a host: what, why, how much it hurts, and the work it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +95,8 @@ pub enum Reason {
     Running,
     /// `autostart` differs.
     Autostart(bool),
+    /// This disk shall outlive its VM from now on.
+    Keep(DiskName),
     /// It was made and is no longer declared.
     NotDeclared,
     /// The command line asks for it by name.
@@ -107,6 +111,7 @@ impl fmt::Display for Reason {
             Self::NotRunning => f.write_str("not running: start"),
             Self::Running => f.write_str("running: shut down"),
             Self::Autostart(wanted) => write!(f, "autostart = {wanted}"),
+            Self::Keep(disk) => write!(f, "disk {disk}: keep = true"),
             Self::NotDeclared => f.write_str("no longer declared"),
             Self::Asked => f.write_str("asked for"),
         }

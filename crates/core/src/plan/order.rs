@@ -181,6 +181,7 @@ impl Order<'_> {
             order.steps[step].claims.clone_from(&claims);
             step
         };
+        let first = self.steps.len();
         let mut parts = ground.base.clone();
         // The root disk comes first: nothing else is made of a VM whose image is refused.
         let mut root = Vec::new();
@@ -223,6 +224,10 @@ impl Order<'_> {
             parts = vec![act(self, Act::StartDomain { uuid }, &parts)];
         }
         let ready = work.wait.clone().map(|wait| act(self, Act::AwaitReady(wait), &parts));
+        if self.steps.len() == first {
+            // Nothing but the record changes.
+            act(self, Act::Note, &parts);
+        }
         // Published once it is ready or its deadline passed.
         let mut ended: Vec<_> = ready.into_iter().collect();
         ended.extend(fleet_wide);
@@ -275,7 +280,8 @@ impl Order<'_> {
         ground.written.extend(&last);
         let forget = act(self, Act::Forget, &last);
         self.steps[forget].after = taken_away;
-        self.steps[forget].settles = vec![Fact::VmGone { vm: removal.vm.clone() }];
+        self.steps[forget].settles =
+            vec![Fact::VmGone { vm: removal.vm.clone(), kept: Some(removal.kept.clone()) }];
         forget
     }
 

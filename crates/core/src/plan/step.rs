@@ -98,6 +98,8 @@ pub enum Act {
         /// Its name.
         name: String,
     },
+    /// Note what the state is to know of a VM; nothing is done on its host.
+    Note,
     /// Note that a VM is gone.
     Forget,
     /// Let libvirt see files that were written past it.
@@ -152,6 +154,7 @@ impl Step {
             Act::StartDomain { .. } => format!("start {vm}"),
             Act::StopDomain { .. } => format!("shut down {vm}"),
             Act::UndefineDomain { .. } => format!("undefine {vm}"),
+            Act::Note => format!("note what is kept of {vm}"),
             Act::Forget => format!("forget {vm}"),
             act => act.to_string(),
         }
@@ -177,6 +180,7 @@ impl fmt::Display for Act {
             Self::AwaitReady(_) => f.write_str("wait"),
             Self::StopDomain { .. } => f.write_str("shut down"),
             Self::UndefineDomain { .. } => f.write_str("undefine"),
+            Self::Note => f.write_str("note"),
             Self::Forget => f.write_str("forget"),
             Self::Publish { plugin, .. } => write!(f, "publish {plugin}"),
         }

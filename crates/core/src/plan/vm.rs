@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{
-        Accel, DomainShape, DomainSpec, DomainState, DomainView, Field, Fleet, HostView, Impact,
+        Accel, Disk, DomainShape, DomainSpec, DomainState, DomainView, Field, Fleet, HostView, Impact,
         Mark, NicSource, Vm, VmName, VolumeSpec, Wait,
     },
     state::{VmDecision, VmRecord},
@@ -117,6 +117,9 @@ fn verdict_of(
         reasons.push(Reason::Running);
     }
     reasons.extend(work.autostart.map(Reason::Autostart));
+    let raised =
+        vm.disks.iter().filter(|disk| disk.keep && recorded_keep(record, disk) == Some(false));
+    reasons.extend(raised.map(|disk| Reason::Keep(disk.name.clone())).filter(|_| begun));
     if reasons.is_empty() {
         return Verdict::Same;
     }
@@ -257,14 +260,17 @@ fn changed_disk(
         let (from, to) = (have.disks.join(", "), want.disks.join(", "));
         return Some(not_yet("disk", from, to));
     }
-    let keeps = |disk: &&crate::model::Disk| {
-        let mut recorded = record.iter().flat_map(|record| &record.disks);
-        recorded.any(|recorded| recorded.name == disk.name && recorded.keep != disk.keep)
-    };
-    if let Some(disk) = vm.disks.iter().find(keeps) {
-        return Some(not_yet("disk.keep", !disk.keep, disk.keep));
+    let lowered = |disk: &&Disk| !disk.keep && recorded_keep(record, disk) == Some(true);
+    if vm.disks.iter().any(|disk| lowered(&disk)) {
+        return Some(not_yet("disk.keep", true, false));
     }
     changed_volume(vm, spec, view)
+}
+
+/// Returns whether the state says that a disk outlives its VM.
+fn recorded_keep(record: Option<&VmRecord>, disk: &Disk) -> Option<bool> {
+    let recorded = record?.disks.iter().find(|recorded| recorded.name == disk.name)?;
+    Some(recorded.keep)
 }
 
 /// Returns how a volume that is there differs from what is wanted.

@@ -71,6 +71,9 @@ pub enum Fact {
     VmGone {
         /// Its name.
         vm: VmName,
+        /// Volumes that were left in the pool as they are to be kept; `None`, of an older journal,
+        /// is what its record says.
+        kept: Option<Vec<String>>,
     },
     /// A plugin published these values; none means they were taken away.
     Published {
@@ -111,7 +114,7 @@ enum FactWire {
     NetworkGone { host: HostName, network: NetworkName },
     Vm { vm: VmName, record: VmRecordWire, decision: Box<VmDecisionWire> },
     VmMade { vm: VmName, made: bool },
-    VmGone { vm: VmName },
+    VmGone { vm: VmName, kept: Option<Vec<String>> },
     Published { plugin: String, key: EditKey, values: Vec<String> },
 }
 
@@ -126,7 +129,7 @@ impl From<&Fact> for FactWire {
                 Self::Vm { vm, record: VmRecordWire::from(&record), decision }
             }
             Fact::VmMade { vm, made } => Self::VmMade { vm, made },
-            Fact::VmGone { vm } => Self::VmGone { vm },
+            Fact::VmGone { vm, kept } => Self::VmGone { vm, kept },
             Fact::Published { plugin, key, values } => Self::Published { plugin, key, values },
         }
     }
@@ -142,7 +145,7 @@ impl From<FactWire> for Fact {
                 Self::Vm { vm, record: record.into(), decision: (*decision).into() }
             }
             FactWire::VmMade { vm, made } => Self::VmMade { vm, made },
-            FactWire::VmGone { vm } => Self::VmGone { vm },
+            FactWire::VmGone { vm, kept } => Self::VmGone { vm, kept },
             FactWire::Published { plugin, key, values } => Self::Published { plugin, key, values },
         }
     }
@@ -346,7 +349,7 @@ mod tests {
 
     async fn journal_of(path: &Path, snapshot: &Snapshot, how: Option<Outcome>) {
         let journal = Journal::begin(path, snapshot.lineage, snapshot.serial + 1).unwrap();
-        let gone = Fact::VmGone { vm: "web-0".parse().unwrap() };
+        let gone = Fact::VmGone { vm: "web-0".parse().unwrap(), kept: None };
         journal.intent(0, "define", &[vm_fact()], &[]).await.unwrap();
         journal.intent(1, "remove", &[], &[gone]).await.unwrap();
         if let Some(how) = how {

@@ -121,7 +121,7 @@ impl Snapshot {
                     record.made = *made;
                 }
             }
-            Fact::VmGone { vm } => self.end_vm(vm),
+            Fact::VmGone { vm, kept } => self.end_vm(vm, kept.as_deref()),
             Fact::Published { plugin, key, values } => {
                 let same =
                     |place: &(String, EditKey)| place.0 == *plugin && place.1.same_place(key);
@@ -147,9 +147,13 @@ impl Snapshot {
         self.decisions.vms.insert(vm.clone(), decision.clone());
     }
 
-    fn end_vm(&mut self, vm: &VmName) {
+    fn end_vm(&mut self, vm: &VmName, kept: Option<&[String]>) {
         let Some(record) = self.vms.remove(vm) else { return };
-        for disk in record.disks.into_iter().filter(|disk| disk.keep) {
+        let stays = |disk: &DiskRecord| match kept {
+            Some(kept) => kept.contains(&disk.volume),
+            None => disk.keep,
+        };
+        for disk in record.disks.into_iter().filter(stays) {
             let (vm, host) = (vm.clone(), record.host.clone());
             self.kept.push(KeptDisk { vm, disk: disk.name, host, volume: disk.volume });
         }

@@ -65,7 +65,7 @@ fn make(snapshot: &mut Snapshot, decisions: &Decisions, vms: &BTreeSet<VmName>) 
     }
     let gone: Vec<_> = snapshot.vms.keys().filter(|vm| !vms.contains(*vm)).cloned().collect();
     for vm in gone {
-        snapshot.fold(&Fact::VmGone { vm });
+        snapshot.fold(&Fact::VmGone { vm, kept: None });
     }
 }
 

@@ -141,6 +141,59 @@ async fn a_vm_goes_and_comes_back_many_times() {
     }
 }
 
+/// The usual text with `keep` of the disk of `db`, which is not kept there, as said.
+fn db_kept(keep: bool) -> Text {
+    let mut text = Text::usual();
+    text.vms[1].data.as_mut().unwrap().keep = keep;
+    text
+}
+
+#[tokio::test]
+async fn keep_can_be_raised_and_not_taken_back() {
+    let bed = applied(&Text::usual()).await;
+    bed.write(&db_kept(true));
+    let calls = bed.fate.calls();
+    let ran = bed.apply(&Consent::default()).await;
+    assert_eq!((ran.exit(), ran.plan.changes.len()), (Exit::Done, 1), "{:?}", ran.plan.held);
+    assert!(ran.plan.text().contains("~ vm db (disk data: keep = true)"), "{}", ran.plan.text());
+    assert_eq!(bed.fate.calls(), calls, "only the record changes");
+    assert!(bed.snapshot().vms[&vm("db")].disks[1].keep);
+    bed.check("raised").await;
+    bed.write(&db_kept(false));
+    let ran = bed.apply(&all()).await;
+    match ran.why("vm db") {
+        Some(Withheld::NotYet { field, .. }) => assert_eq!(field, "disk.keep"),
+        why => panic!("{why:?}"),
+    }
+}
+
+#[tokio::test]
+async fn keep_that_only_the_text_says_lasts_over_destroy_and_apply() {
+    let bed = applied(&Text::usual()).await;
+    let data = bed.decided().vms[&vm("db")].disks[1].volume.clone();
+    bed.write(&db_kept(true));
+    assert_eq!(bed.destroy(Some(&["db"])).await.exit(), Exit::Done);
+    let kept: Vec<_> = bed.snapshot().kept.into_iter().map(|kept| kept.volume).collect();
+    assert_eq!(kept, [data.as_str()]);
+    let ran = bed.apply(&Consent::default()).await;
+    assert_eq!(ran.exit(), Exit::Done, "{:?}", ran.plan.held);
+    assert!(!ran.plan.text().contains("2GiB"), "it is attached again: {}", ran.plan.text());
+    assert_eq!(bed.snapshot().kept, []);
+    bed.check("made again").await;
+}
+
+#[tokio::test]
+async fn a_lost_kept_disk_is_given_up_by_destroying_its_vm() {
+    let bed = applied(&Text::usual()).await;
+    let data = bed.decided().vms[&vm("web-0")].disks[1].volume.clone();
+    bed.hosts[&host("rack1")].world().volumes.remove(&data);
+    let ran = bed.apply(&all()).await;
+    assert_eq!(ran.why("vm web-0"), Some(&Withheld::DiskMissing(data)));
+    assert_eq!(bed.destroy(Some(&["web-0"])).await.exit(), Exit::Done);
+    assert_eq!(bed.snapshot().kept, [], "nothing is there to be kept");
+    bed.converges(2, "made again, with an empty disk").await;
+}
+
 #[tokio::test]
 async fn a_kept_disk_that_is_missing_holds_its_vm() {
     let text = Text::usual();
