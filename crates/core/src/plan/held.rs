@@ -34,6 +34,8 @@ pub enum Withheld {
     Foreign(String),
     /// It bears our mark and the state does not know it.
     NotInState(String),
+    /// A volume of ours lies in the pool, and the host's card does not list it.
+    NotInIndex(String),
     /// A field changed that cannot be changed yet.
     NotYet {
         /// The field, as the text names it.
@@ -90,6 +92,11 @@ impl Withheld {
             Self::NotInState(_) => {
                 "was .freehold/ lost? put it back before you apply; nothing is touched".into()
             }
+            Self::NotInIndex(_) => {
+                "was freehold-host.json put back from an old copy? add the volume to its list once \
+                 you know that it is this VM's"
+                    .into()
+            }
             Self::NotYet { .. } => "put the old value back, or destroy and apply the VM".into(),
             Self::DiskMissing(_) => "is the pool mounted? has somebody moved the file?".into(),
             Self::Consent(impact) => format!("give it with --allow {impact}"),
@@ -116,6 +123,7 @@ impl fmt::Display for Withheld {
             Self::NotInState(what) => {
                 write!(f, "{what} bears our mark, the state does not know it")
             }
+            Self::NotInIndex(volume) => write!(f, "the host's card does not list {volume}"),
             Self::NotYet { field, impact, from, to } => {
                 write!(f, "{field}: {from} -> {to} ({impact}) cannot be changed yet")
             }

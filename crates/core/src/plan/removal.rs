@@ -29,17 +29,19 @@ pub(super) fn removal_of(
         .and_then(|pool| pool.card.as_ref())
         .and_then(|card| card.volumes.get(&world.fleet.id.to_string()));
     // Ours is what lies in our pool under our name and stands in the host's index.
-    let is_ours = |volume: &String| {
-        pool.is_some_and(|pool| pool.volumes.contains_key(volume))
-            && indexed.is_some_and(|names| names.contains(volume))
-    };
+    let is_there = |volume: &String| pool.is_some_and(|pool| pool.volumes.contains_key(volume));
+    let is_listed = |volume: &String| indexed.is_some_and(|names| names.contains(volume));
+    let mut volumes = record.disks.iter().map(|disk| &disk.volume).chain([&record.seed]);
+    if let Some(unproven) = volumes.find(|name| is_there(name) && !is_listed(name)) {
+        return Err(Withheld::NotInIndex(unproven.clone()));
+    }
     let trash_name = |volume: &str| format!("trash.{}.{volume}", world.stamp);
     let declared = world.fleet.vms.get(vm);
     let keeps = |disk: &&crate::state::DiskRecord| {
         let wanted = declared.map(|vm| vm.disks.as_slice()).unwrap_or_default();
         disk.keep || wanted.iter().any(|wanted| wanted.name == disk.name && wanted.keep)
     };
-    let there = record.disks.iter().filter(|disk| is_ours(&disk.volume));
+    let there = record.disks.iter().filter(|disk| is_there(&disk.volume));
     let (kept, trash): (Vec<_>, Vec<_>) = there.partition(keeps);
     Ok(VmRemoval {
         vm: vm.clone(),
@@ -47,7 +49,7 @@ pub(super) fn removal_of(
         defined: found.is_some(),
         trash: trash.iter().map(|d| (d.volume.clone(), trash_name(&d.volume))).collect(),
         kept: kept.iter().map(|disk| disk.volume.clone()).collect(),
-        discard: Some(&record.seed).filter(|seed| is_ours(seed)).into_iter().cloned().collect(),
+        discard: Some(&record.seed).filter(|seed| is_there(seed)).into_iter().cloned().collect(),
         xml: trash_name(&format!("{}.xml", record.uuid)),
     })
 }

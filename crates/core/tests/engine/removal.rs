@@ -241,6 +241,25 @@ async fn a_disk_of_a_vm_that_was_whole_is_not_made_anew() {
 }
 
 #[tokio::test]
+async fn a_disk_the_card_does_not_list_holds_the_removal() {
+    for number in [0, 1] {
+        let bed = applied(&Text::usual()).await;
+        let volume = bed.decided().vms[&vm("web-0")].disks[number].volume.clone();
+        {
+            let mut world = bed.hosts[&host("rack1")].world();
+            let lists = world.card.iter_mut().flat_map(|card| card.volumes.values_mut());
+            lists.for_each(|names| names.retain(|name| *name != volume));
+        }
+        let calls = bed.fate.calls();
+        let ran = bed.destroy(Some(&["web-0"])).await;
+        assert_eq!(ran.why("vm web-0"), Some(&Withheld::NotInIndex(volume)));
+        assert_eq!((ran.exit(), bed.fate.calls()), (Exit::Part, calls));
+        assert!(bed.snapshot().vms.contains_key(&vm("web-0")), "it is not forgotten");
+        assert!(bed.server.records().contains_key("web-0.example.org"));
+    }
+}
+
+#[tokio::test]
 async fn a_removal_that_is_called_off_half_way_makes_the_vm_again() {
     for k in 0.. {
         let bed = applied(&Text::usual()).await;
