@@ -91,6 +91,8 @@ pub enum Reason {
     Unfinished(Vec<String>),
     /// It is there and does not run.
     NotRunning,
+    /// It runs and has not been seen ready.
+    NotReady,
     /// It runs and shall not.
     Running,
     /// `autostart` differs.
@@ -109,6 +111,7 @@ impl fmt::Display for Reason {
             Self::New => f.write_str("new"),
             Self::Unfinished(missing) => write!(f, "missing: {}", missing.join(", ")),
             Self::NotRunning => f.write_str("not running: start"),
+            Self::NotReady => f.write_str("not ready yet: wait"),
             Self::Running => f.write_str("running: shut down"),
             Self::Autostart(wanted) => write!(f, "autostart = {wanted}"),
             Self::Keep(disk) => write!(f, "disk {disk}: keep = true"),

@@ -224,6 +224,9 @@ impl Order<'_> {
             parts = vec![act(self, Act::StartDomain { uuid }, &parts)];
         }
         let ready = work.wait.clone().map(|wait| act(self, Act::AwaitReady(wait), &parts));
+        if let Some(ready) = ready {
+            self.steps[ready].settles = vec![Fact::VmReady { vm: work.vm.clone() }];
+        }
         if self.steps.len() == first {
             // Nothing but the record changes.
             act(self, Act::Note, &parts);
@@ -246,7 +249,7 @@ impl Order<'_> {
         });
         let claim = |work: &VmWork| Fact::Vm {
             vm: vm.clone(),
-            record: vm_record(wanted, decision, &work.spec),
+            record: vm_record(wanted, decision, work),
             decision: decision.clone(),
         };
         work.map(|work| claim(work)).into_iter().collect()

@@ -38,7 +38,7 @@ pub struct VmWork {
     pub stop: bool,
     /// Whether it is to be started.
     pub start: bool,
-    /// What is waited for after the start.
+    /// What is waited for after the start, or as it was not seen ready after an earlier one.
     pub wait: Option<Await>,
 }
 
@@ -94,7 +94,12 @@ pub(super) fn vm_verdict(
     if let Some(why) = lost_disk(world, decision, view, found, record) {
         return Verdict::Held(why);
     }
-    let work = missing_work(world, vm, decision, spec, view, found);
+    let mut work = missing_work(vm, decision, spec, view, found);
+    // A run that was killed or gave up waiting has not seen it ready; this one looks again.
+    let unseen = vm.running && record.is_some_and(|record| record.unready);
+    if work.start || unseen {
+        work.wait = wait_of(world, vm, decision);
+    }
     verdict_of(vm, decision, work, found, record)
 }
 
@@ -115,6 +120,8 @@ fn verdict_of(
         reasons.push(Reason::NotRunning);
     } else if work.stop {
         reasons.push(Reason::Running);
+    } else if work.wait.is_some() {
+        reasons.push(Reason::NotReady);
     }
     reasons.extend(work.autostart.map(Reason::Autostart));
     let raised =
@@ -324,7 +331,6 @@ fn lost_disk(
 }
 
 fn missing_work(
-    world: &World<'_>,
     vm: &Vm,
     decision: &VmDecision,
     spec: DomainSpec,
@@ -349,7 +355,7 @@ fn missing_work(
         autostart: found.filter(|found| found.autostart != vm.autostart).map(|_| vm.autostart),
         stop: !vm.running && runs,
         start,
-        wait: start.then(|| wait_of(world, vm, decision)).flatten(),
+        wait: None,
         spec,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::World;
+use super::{VmWork, World};
 use crate::{
     model::{
         Accel, AddressRange, Digest, DiskSpec, DomainSpec, HostName, Image, ImageSpec, Mark,
@@ -145,7 +145,7 @@ pub(super) fn volume_specs(spec: &DomainSpec, vm: &Vm) -> Vec<VolumeSpec> {
 }
 
 /// Returns what the state remembers of a VM that is begun.
-pub(super) fn vm_record(vm: &Vm, decision: &VmDecision, spec: &DomainSpec) -> VmRecord {
+pub(super) fn vm_record(vm: &Vm, decision: &VmDecision, work: &VmWork) -> VmRecord {
     let pairs = decision.disks.iter().zip(&vm.disks);
     let disks = pairs.map(|(made, wanted)| DiskRecord {
         name: made.name.clone(),
@@ -157,7 +157,8 @@ pub(super) fn vm_record(vm: &Vm, decision: &VmDecision, spec: &DomainSpec) -> Vm
         host: decision.host.clone(),
         incarnation: decision.incarnation,
         disks: disks.collect(),
-        seed: spec.seed.clone().unwrap_or_default(),
+        seed: work.spec.seed.clone().unwrap_or_default(),
         made: false,
+        unready: work.wait.is_some(),
     }
 }

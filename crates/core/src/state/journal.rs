@@ -67,6 +67,11 @@ pub enum Fact {
         /// Which.
         made: bool,
     },
+    /// A VM was seen ready.
+    VmReady {
+        /// Its name.
+        vm: VmName,
+    },
     /// A VM is gone.
     VmGone {
         /// Its name.
@@ -114,6 +119,7 @@ enum FactWire {
     NetworkGone { host: HostName, network: NetworkName },
     Vm { vm: VmName, record: VmRecordWire, decision: Box<VmDecisionWire> },
     VmMade { vm: VmName, made: bool },
+    VmReady { vm: VmName },
     VmGone { vm: VmName, kept: Option<Vec<String>> },
     Published { plugin: String, key: EditKey, values: Vec<String> },
 }
@@ -129,6 +135,7 @@ impl From<&Fact> for FactWire {
                 Self::Vm { vm, record: VmRecordWire::from(&record), decision }
             }
             Fact::VmMade { vm, made } => Self::VmMade { vm, made },
+            Fact::VmReady { vm } => Self::VmReady { vm },
             Fact::VmGone { vm, kept } => Self::VmGone { vm, kept },
             Fact::Published { plugin, key, values } => Self::Published { plugin, key, values },
         }
@@ -145,6 +152,7 @@ impl From<FactWire> for Fact {
                 Self::Vm { vm, record: record.into(), decision: (*decision).into() }
             }
             FactWire::VmMade { vm, made } => Self::VmMade { vm, made },
+            FactWire::VmReady { vm } => Self::VmReady { vm },
             FactWire::VmGone { vm, kept } => Self::VmGone { vm, kept },
             FactWire::Published { plugin, key, values } => Self::Published { plugin, key, values },
         }
@@ -343,6 +351,7 @@ mod tests {
             disks: Vec::new(),
             seed: "seed".into(),
             made: false,
+            unready: false,
         };
         Fact::Vm { vm, record, decision }
     }

@@ -47,6 +47,8 @@ pub struct VmRecord {
     pub seed: String,
     /// Whether it was whole once: what is missing of its disks then is lost, not yet to be made.
     pub made: bool,
+    /// Whether it was begun or started and has not been seen ready since.
+    pub unready: bool,
 }
 
 /// A disk of a VM that was begun.
@@ -119,6 +121,11 @@ impl Snapshot {
             Fact::VmMade { vm, made } => {
                 if let Some(record) = self.vms.get_mut(vm) {
                     record.made = *made;
+                }
+            }
+            Fact::VmReady { vm } => {
+                if let Some(record) = self.vms.get_mut(vm) {
+                    record.unready = false;
                 }
             }
             Fact::VmGone { vm, kept } => self.end_vm(vm, kept.as_deref()),

@@ -165,6 +165,8 @@ pub(super) struct VmRecordWire {
     pub seed: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub made: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unready: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -214,6 +216,7 @@ impl From<&VmRecord> for VmRecordWire {
             disks: disks.collect(),
             seed: record.seed.clone(),
             made: record.made,
+            unready: record.unready,
         }
     }
 }
@@ -232,6 +235,7 @@ impl From<VmRecordWire> for VmRecord {
             disks: disks.collect(),
             seed: wire.seed,
             made: wire.made,
+            unready: wire.unready,
         }
     }
 }

@@ -60,6 +60,7 @@ fn make(snapshot: &mut Snapshot, decisions: &Decisions, vms: &BTreeSet<VmName>) 
             disks: Vec::<DiskRecord>::new(),
             seed: String::new(),
             made: true,
+            unready: false,
         };
         snapshot.fold(&Fact::Vm { vm: vm.clone(), record, decision });
     }

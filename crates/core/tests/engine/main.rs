@@ -10,5 +10,6 @@ mod faults;
 mod foreign;
 mod outside;
 mod random;
+mod ready;
 mod removal;
 mod secrets;
