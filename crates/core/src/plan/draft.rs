@@ -194,9 +194,9 @@ impl HostDraft<'_> {
         }
         let known = self.world.snapshot.hosts.get(&self.host.name)?;
         let card = pool.and_then(|pool| pool.card.as_ref());
-        // The card is claimed before it is written: a host without one and without any volume of
+        // The card is claimed before it is written: a host without one and without anything of
         // ours is one where the run ended in between.
-        let begun = self.world.snapshot.vms.values().any(|vm| vm.host == self.host.name);
+        let begun = self.had_objects();
         match card {
             Some(card) if card.host == *known => None,
             Some(card) => {
@@ -205,6 +205,16 @@ impl HostDraft<'_> {
             None if begun => Some(Withheld::Stranger("its pool has no card of ours".into())),
             None => None,
         }
+    }
+
+    /// Says whether the state knows of anything that was made here once there was a card: VMs, kept
+    /// disks, and networks that are gone (one that is there is the same host's).
+    fn had_objects(&self) -> bool {
+        let (snapshot, here) = (self.world.snapshot, &self.host.name);
+        let is_gone = |uuid: &Uuid| !self.view.networks.iter().any(|view| view.uuid == *uuid);
+        snapshot.vms.values().any(|vm| vm.host == *here)
+            || snapshot.kept.iter().any(|kept| kept.host == *here)
+            || snapshot.networks.get(here).is_some_and(|known| known.values().any(is_gone))
     }
 
     /// Returns the host's card less the volumes that are gone, or a new one.

@@ -148,7 +148,9 @@ impl Order<'_> {
     }
 
     fn network(&mut self, spec: &crate::model::NetworkSpec, ground: &mut Ground<'_>) {
-        let step = self.on(ground.host, Act::DefineNetwork(spec.clone()), &[]);
+        // After the card: a network of the state without one tells that the host is another.
+        let base = ground.base.clone();
+        let step = self.on(ground.host, Act::DefineNetwork(spec.clone()), &base);
         if let Ok(network) = spec.name.parse() {
             let host = ground.host.clone();
             self.steps[step].claims = vec![Fact::Network { host, network, uuid: spec.uuid }];

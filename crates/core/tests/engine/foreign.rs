@@ -202,6 +202,35 @@ async fn volumes_the_state_does_not_know_are_not_taken_for_new_ones() {
 }
 
 #[tokio::test]
+async fn a_host_without_its_card_is_a_stranger_for_kept_disks_and_networks_too() {
+    let usual = Text::usual();
+    for left in [usual.without("web"), usual.without("db"), usual] {
+        let bed = Bed::new(&left);
+        bed.converges(2, "before").await;
+        let mut gone = Text::new(2, Vec::new());
+        gone.vms =
+            left.vms.iter().map(|block| VmText { count: Some(0), ..block.clone() }).collect();
+        bed.write(&gone);
+        assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
+        let had = !bed.snapshot().kept.is_empty()
+            || bed.snapshot().networks.values().any(|known| !known.is_empty());
+        {
+            // The pool's directory is not mounted, or the host was set up anew.
+            let mut world = bed.hosts[&host("rack1")].world();
+            world.card = None;
+            world.volumes.clear();
+            world.networks.clear();
+        }
+        let calls = bed.hosts[&host("rack1")].calls().len();
+        bed.write(&left);
+        let ran = bed.apply(&all()).await;
+        let why = ran.why("host rack1");
+        assert_eq!(had, matches!(why, Some(Withheld::Stranger(_))), "{why:?}");
+        assert_eq!(had, bed.hosts[&host("rack1")].calls().len() == calls);
+    }
+}
+
+#[tokio::test]
 async fn another_card_or_none_is_a_stranger() {
     for card in [true, false] {
         let bed = Bed::new(&Text::usual());
