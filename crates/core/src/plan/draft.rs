@@ -198,13 +198,21 @@ impl HostDraft<'_> {
         // ours is one where the run ended in between.
         let begun = self.had_objects();
         match card {
-            Some(card) if card.host == *known => None,
+            Some(card) if card.host == *known => self.old_state(card),
             Some(card) => {
                 Some(Withheld::Stranger(format!("its card says {}, we know {known}", card.host)))
             }
             None if begun => Some(Withheld::Stranger("its pool has no card of ours".into())),
             None => None,
         }
+    }
+
+    /// A state that lags behind the card by more than one run is an old copy. By one run it may lag
+    /// when that run's journal was lost; what that run made is not in the state and stays.
+    fn old_state(&self, card: &HostCard) -> Option<Withheld> {
+        let state = self.world.snapshot.serial;
+        let card = *card.fleets.get(&self.world.fleet.id.to_string())?;
+        (card > state + 1).then_some(Withheld::OldState { card, state })
     }
 
     /// Says whether the state knows of anything that was made here once there was a card: VMs, kept

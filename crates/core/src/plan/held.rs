@@ -26,6 +26,13 @@ pub enum Withheld {
     Unreachable(String),
     /// The host shows no card, or another one, where we had made objects.
     Stranger(String),
+    /// The host's card tells of later runs than the state: somebody put an old state back.
+    OldState {
+        /// The serial on the card.
+        card: u64,
+        /// The serial of the state.
+        state: u64,
+    },
     /// Our pool is there and does not run: its directory may not be mounted.
     PoolInactive(String),
     /// The bridge of a network is missing on the host.
@@ -84,6 +91,9 @@ impl Withheld {
             Self::Stranger(_) => {
                 "is its pool mounted? is it another machine under this name?".into()
             }
+            Self::OldState { .. } => {
+                "is .freehold/ an old copy? put the newest one back before you apply".into()
+            }
             Self::PoolInactive(path) => {
                 format!("mount {path}, then `virsh pool-start freehold` on the host")
             }
@@ -117,6 +127,9 @@ impl fmt::Display for Withheld {
         match self {
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),
             Self::Stranger(why) => write!(f, "not the host we knew: {why}"),
+            Self::OldState { card, state } => {
+                write!(f, "its card knows serial {card} of this fleet, the state is at {state}")
+            }
             Self::PoolInactive(path) => write!(f, "pool freehold at {path} does not run"),
             Self::NoBridge(bridge) => write!(f, "no bridge {bridge} on the host"),
             Self::Foreign(whose) => f.write_str(whose),

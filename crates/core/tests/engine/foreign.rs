@@ -202,6 +202,32 @@ async fn volumes_the_state_does_not_know_are_not_taken_for_new_ones() {
 }
 
 #[tokio::test]
+async fn a_state_put_back_from_an_old_copy_is_noticed() {
+    let text = Text::usual();
+    let bed = Bed::new(&text);
+    bed.converges(2, "before").await;
+    let path = bed.store().path("state.json");
+    let old = std::fs::read(&path).unwrap();
+    let state = bed.snapshot().serial;
+    for text in [text.without("db"), text.clone(), text.without("db"), text.clone()] {
+        bed.write(&text);
+        assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
+    }
+    let (new, card) = (std::fs::read(&path).unwrap(), bed.snapshot().serial);
+    std::fs::write(&path, old).unwrap();
+    std::fs::remove_file(bed.store().path("journal.jsonl")).unwrap();
+    let calls = bed.hosts[&host("rack1")].calls().len();
+    for _ in 0..2 {
+        let ran = bed.apply(&all()).await;
+        assert_eq!(ran.why("host rack1"), Some(&Withheld::OldState { card, state }));
+        assert_eq!((ran.exit(), bed.hosts[&host("rack1")].calls().len()), (Exit::Part, calls));
+        assert!(ran.why("vm web-1").is_none(), "the other host was not written to since");
+    }
+    std::fs::write(&path, new).unwrap();
+    bed.check("with the newest state").await;
+}
+
+#[tokio::test]
 async fn a_host_without_its_card_is_a_stranger_for_kept_disks_and_networks_too() {
     let usual = Text::usual();
     for left in [usual.without("web"), usual.without("db"), usual] {
