@@ -35,7 +35,9 @@ pub(super) fn removal_of(
     if let Some(unproven) = volumes.find(|name| is_there(name) && !is_listed(name)) {
         return Err(Withheld::NotInIndex(unproven.clone()));
     }
-    let trash_name = |volume: &str| format!("trash.{}.{volume}", world.stamp);
+    // With the serial this run will write: two removals may fall into one second.
+    let serial = world.snapshot.serial + 1;
+    let trash_name = |volume: &str| format!("trash.{}.{serial}.{volume}", world.stamp);
     let declared = world.fleet.vms.get(vm);
     let keeps = |disk: &&crate::state::DiskRecord| {
         let wanted = declared.map(|vm| vm.disks.as_slice()).unwrap_or_default();
