@@ -116,6 +116,14 @@ impl Withheld {
         })
     }
 
+    /// Returns why, outermost cause first.
+    pub fn causes(&self) -> Vec<String> {
+        match self {
+            Self::Refused { causes, .. } | Self::ServerDown { causes, .. } => causes.clone(),
+            why => vec![why.to_string()],
+        }
+    }
+
     /// Says whether the user must consent, rather than something be missing.
     pub fn is_consent(&self) -> bool {
         matches!(self, Self::Consent(_) | Self::Budget { .. })

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::{Action, Change, Held, Plan, Work};
 use crate::model::{HostName, Impact};
 
+/// Columns of a screen that held-back lines keep to.
+const WIDTH: usize = 80;
+
 impl Plan {
     /// Returns the plan as the user reads it; readable without colour and at 80 columns.
     pub fn text(&self) -> String {
@@ -107,8 +110,65 @@ fn change_line(change: &Change) -> String {
 fn held_lines(text: &mut String, held: &Held) {
     let place = held.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
     let place = if held.object.to_string().starts_with("host ") { String::new() } else { place };
-    line(text, &format!("  {}{place}: {}", held.object, held.why));
+    let mut causes = held.why.causes().into_iter();
+    let first = causes.next().unwrap_or_default();
+    let said = format!("{}{place}: {first}", held.object);
+    wrapped(text, "  ", said.split_inclusive(": "));
+    for cause in causes {
+        wrapped(text, "    ", cause.split_inclusive(": "));
+    }
     if let Some(hint) = held.why.hint() {
-        line(text, &format!("    hint: {hint}"));
+        wrapped(text, "    ", [format!("hint: {hint}").as_str()]);
+    }
+}
+
+/// Writes a line; what does not fit goes on further in. A part that fits a line of its own is kept
+/// together, and a word that is too long for any stands alone.
+fn wrapped<'a>(text: &mut String, indent: &str, parts: impl IntoIterator<Item = &'a str>) {
+    let inner = format!("{indent}    ");
+    let width = |words: &str| words.trim_end().chars().count();
+    let mut row = indent.to_owned();
+    for part in parts {
+        let breakable = inner.len() + width(part) > WIDTH;
+        let pieces = if breakable { part.split_inclusive(' ').collect() } else { vec![part] };
+        for piece in pieces {
+            let is_fresh = row.trim().is_empty();
+            if !is_fresh && row.chars().count() + width(piece) > WIDTH {
+                line(text, row.trim_end());
+                row.clone_from(&inner);
+            }
+            row += piece;
+        }
+    }
+    line(text, row.trim_end());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Object, Withheld};
+
+    #[test]
+    fn every_cause_has_its_line_and_none_is_wider_than_a_screen() {
+        let held = Held {
+            host: None,
+            object: Object::Outside("dns main".into()),
+            why: Withheld::ServerDown {
+                causes: vec![
+                    "cannot read zone home.example.org".into(),
+                    format!("connect to {}: timed out after several tries", "x".repeat(60)),
+                ],
+                hint: Some("is the tunnel up?".into()),
+            },
+        };
+        let mut text = String::new();
+        held_lines(&mut text, &held);
+        let lines = [
+            "  dns main: cannot read zone home.example.org".to_owned(),
+            format!("    connect to {}:", "x".repeat(60)),
+            "        timed out after several tries".to_owned(),
+            "    hint: is the tunnel up?".to_owned(),
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), lines);
     }
 }

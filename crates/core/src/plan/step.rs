@@ -144,8 +144,11 @@ impl Step {
         let vm = self.vm.as_ref().map(ToString::to_string).unwrap_or_default();
         match &self.act {
             Act::Publish { plugin, edits } => {
-                let words: Vec<_> = edits.iter().map(ToString::to_string).collect();
-                format!("publish {plugin}: {}", words.join(", "))
+                let of = self.vm.as_ref().map(|vm| format!(" of {vm}")).unwrap_or_default();
+                match edits.as_slice() {
+                    [edit] => format!("publish {plugin}: {edit}"),
+                    edits => format!("publish {plugin}: {} edits{of}", edits.len()),
+                }
             }
             Act::AwaitReady(wait) => {
                 format!("wait for {vm} at {}:{}", wait.address, wait.port)
