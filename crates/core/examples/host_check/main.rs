@@ -251,7 +251,7 @@ async fn domain(check: &mut Check, pool: &str, image: &ImageSpec, firmware: Firm
     seen_as(check, &spec, pool, DomainState::Running).await?;
     console(check, &spec).await?;
     let conflict = HostErrorKind::Conflict;
-    refused(host.undefine_domain(spec.uuid).await.map(drop), conflict, "undefining while it runs")?;
+    refused(host.undefine_domain(spec.uuid).await, conflict, "undefining while it runs")?;
     refused(host.rename_volume(&disk, "trash.x").await, conflict, "renaming a disk in use")?;
     refused(host.remove_volume(&seed).await, conflict, "removing a seed in use")?;
     check.start = Instant::now();
@@ -260,10 +260,20 @@ async fn domain(check: &mut Check, pool: &str, image: &ImageSpec, firmware: Firm
     check.step("stop domain, twice");
     host.set_autostart(spec.uuid, false).await?;
     refused(host.remove_volume(&image.volume).await, conflict, "removing an image under a disk")?;
-    let last = host.undefine_domain(spec.uuid).await?;
+    let last = host.domain_xml(spec.uuid).await?;
     must(last.is_some_and(|xml| xml.contains(&spec.name)), "its last XML comes back")?;
-    must(host.undefine_domain(spec.uuid).await?.is_none(), "it is gone")?;
+    if let Some(nvram) = &spec.nvram {
+        refused(host.rename_volume(nvram, "trash.nvram").await, conflict, "renaming NVRAM in use")?;
+    }
+    host.undefine_domain(spec.uuid).await?;
+    host.undefine_domain(spec.uuid).await?;
+    must(host.domain_xml(spec.uuid).await?.is_none(), "it is gone")?;
     check.step("undefine domain, twice");
+    if let Some(nvram) = &spec.nvram {
+        host.rename_volume(nvram, "trash.nvram").await?;
+        host.remove_volume("trash.nvram").await?;
+        check.step("its NVRAM is kept, to the trash");
+    }
     cleared(check, &disk, &seed, image).await
 }
 

@@ -30,6 +30,7 @@ pub(super) fn spec(name: &str, image: &ImageSpec, firmware: Firmware) -> DomainS
         cpus: 1,
         memory: Size::from_mib(128),
         firmware,
+        nvram: (firmware == Firmware::Uefi).then(|| format!("{name}.nvram")),
         accel: Accel::Tcg,
         autostart: true,
         disks: vec![DiskSpec {

@@ -329,10 +329,13 @@ async fn on_host(
         Act::SetAutostart { uuid, autostart } => host.set_autostart(*uuid, *autostart).await,
         Act::StartDomain { uuid } => host.start_domain(*uuid).await,
         Act::StopDomain { uuid } => host.stop_domain(*uuid, SHUTDOWN).await,
-        Act::UndefineDomain { uuid, xml } => match host.undefine_domain(*uuid).await? {
-            Some(text) => host.write_volume(xml, text.as_bytes()).await,
-            None => Ok(()),
-        },
+        Act::UndefineDomain { uuid, xml } => {
+            // Its last words are safe before it goes: a kill in between loses nothing.
+            if let Some(text) = host.domain_xml(*uuid).await? {
+                host.write_volume(xml, text.as_bytes()).await?;
+            }
+            host.undefine_domain(*uuid).await
+        }
         Act::TrashVolume { from, to } => host.rename_volume(from, to).await,
         Act::DiscardVolume { name } => host.remove_volume(name).await,
         Act::RefreshPool => host.refresh_pool().await,

@@ -108,9 +108,12 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// alone.
     async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), HostError>;
 
-    /// Undefines a domain that is off, with its managed save and NVRAM; returns its last XML, for
-    /// the trash. `Ok(None)` when it is not there.
-    async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, HostError>;
+    /// Returns what a domain is defined as, for the trash; `None` when it is not there.
+    async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError>;
+
+    /// Undefines a domain that is off; its NVRAM stays. One that is not there is left alone.
+    /// Refused where something of the user's would be lost: a saved run, snapshots.
+    async fn undefine_domain(&self, uuid: Uuid) -> Result<(), HostError>;
 
     /// Returns the last lines of a domain's serial console, as far as they were kept.
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError>;

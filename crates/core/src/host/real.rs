@@ -127,13 +127,13 @@ impl RealHost {
         self.libvirt.start_domain(uuid).await
     }
 
-    async fn undefine(&self, uuid: Uuid) -> Result<Option<String>, Trouble> {
-        let last = self.libvirt.undefine_domain(uuid).await?;
+    async fn undefine(&self, uuid: Uuid) -> Result<(), Trouble> {
+        self.libvirt.undefine_domain(uuid).await?;
         let log = console_file(uuid, &self.pool);
         if let Err(error) = files::remove(&self.transport, &log, self.deadlines.call).await {
             tracing::debug!(log, error = %error.source, "the console file stays");
         }
-        Ok(last)
+        Ok(())
     }
 
     async fn console(&self, uuid: Uuid, lines: usize) -> Result<String, Trouble> {
@@ -287,7 +287,12 @@ impl Host for RealHost {
         act(self, || format!("stop domain {uuid}"), stopped)
     }
 
-    async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
+    async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
+        let xml = self.libvirt.domain_xml(uuid).await;
+        act(self, || format!("read the definition of domain {uuid}"), xml)
+    }
+
+    async fn undefine_domain(&self, uuid: Uuid) -> Result<(), HostError> {
         act(self, || format!("undefine domain {uuid}"), self.undefine(uuid).await)
     }
 

@@ -44,6 +44,13 @@ pub fn seed_volume_name(fleet: FleetId, vm: Uuid, incarnation: u32) -> String {
     format!("{}.{}.seed.{incarnation}", fleet.short(), short(vm))
 }
 
+/// Returns the name of the file that keeps a VM's UEFI variables: `<fleet8>.<vm-uuid8>.nvram`.
+///
+/// No disk has that name: those end in a number.
+pub fn nvram_name(fleet: FleetId, vm: Uuid) -> String {
+    format!("{}.{}.nvram", fleet.short(), short(vm))
+}
+
 fn short(uuid: Uuid) -> String {
     uuid.simple().to_string()[..8].to_owned()
 }

@@ -22,7 +22,7 @@ mod spec;
 mod vm;
 
 pub use address::{AddressError, AddressRange, Mac};
-pub use derive::{domain_uuid, network_uuid, nic_mac, seed_volume_name, volume_name};
+pub use derive::{domain_uuid, network_uuid, nic_mac, nvram_name, seed_volume_name, volume_name};
 pub(crate) use digest::hex_of;
 pub use digest::{Checksum, Digest, DigestError};
 pub use edit::{Edit, EditKey, RecordKind, TargetGroup};

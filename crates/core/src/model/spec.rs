@@ -23,6 +23,8 @@ pub struct DomainSpec {
     pub memory: Size,
     /// What starts it.
     pub firmware: Firmware,
+    /// The file of our pool in which UEFI keeps its variables; libvirt makes it on the first start.
+    pub nvram: Option<String>,
     /// What runs its code; `Auto` is resolved by the planner, never here.
     pub accel: Accel,
     /// Whether it starts with its host.

@@ -275,7 +275,7 @@ impl Order<'_> {
             gone = vec![act(self, Act::UndefineDomain { uuid, xml }, &[stop])];
         }
         let mut last = gone.clone();
-        for (from, to) in &removal.trash {
+        for (from, to) in removal.trash.iter().chain(&removal.nvram) {
             let trash = Act::TrashVolume { from: from.clone(), to: to.clone() };
             last.push(act(self, trash, &gone));
         }
@@ -340,11 +340,13 @@ fn volumes_added(change: &Change) -> Vec<String> {
         Work::Image(spec) => vec![spec.volume.clone()],
         Work::Vm(work) => {
             let seed = work.spec.seed.clone().filter(|_| work.seed);
-            work.volumes.iter().map(|volume| volume.name.clone()).chain(seed).collect()
+            let nvram = work.spec.nvram.clone().filter(|_| work.define || work.start);
+            work.volumes.iter().map(|volume| volume.name.clone()).chain(seed).chain(nvram).collect()
         }
         Work::VmGone(removal) => {
             let xml = removal.defined.then(|| removal.xml.clone());
-            removal.trash.iter().map(|(_, to)| to.clone()).chain(xml).collect()
+            let moved = removal.trash.iter().chain(&removal.nvram);
+            moved.flat_map(|(from, to)| [from.clone(), to.clone()]).chain(xml).collect()
         }
         Work::Pool | Work::Network(_) | Work::NetworkGone { .. } => Vec::new(),
     }

@@ -2,7 +2,7 @@
 
 use super::{VmRemoval, Withheld, World};
 use crate::{
-    model::{HostView, VmName},
+    model::{HostView, VmName, nvram_name},
     state::VmRecord,
 };
 
@@ -38,6 +38,10 @@ pub(super) fn removal_of(
     // With the serial this run will write: two removals may fall into one second.
     let serial = world.snapshot.serial + 1;
     let trash_name = |volume: &str| format!("trash.{}.{serial}.{volume}", world.stamp);
+    let nvram = nvram_name(world.fleet.id, record.uuid);
+    // libvirt makes it when the VM starts, which may be after the index was last written; then the
+    // domain proves whose it is.
+    let has_nvram = is_there(&nvram) && (is_listed(&nvram) || found.is_some());
     let declared = world.fleet.vms.get(vm);
     let keeps = |disk: &&crate::state::DiskRecord| {
         let wanted = declared.map(|vm| vm.disks.as_slice()).unwrap_or_default();
@@ -52,6 +56,7 @@ pub(super) fn removal_of(
         trash: trash.iter().map(|d| (d.volume.clone(), trash_name(&d.volume))).collect(),
         kept: kept.iter().map(|disk| disk.volume.clone()).collect(),
         discard: Some(&record.seed).filter(|seed| is_there(seed)).into_iter().cloned().collect(),
+        nvram: has_nvram.then(|| (nvram.clone(), trash_name(&nvram))),
         xml: trash_name(&format!("{}.xml", record.uuid)),
     })
 }

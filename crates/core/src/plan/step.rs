@@ -79,7 +79,7 @@ pub enum Act {
         /// The domain.
         uuid: Uuid,
     },
-    /// Undefine a domain that is off and keep its XML in the trash.
+    /// Keep the XML of a domain that is off in the trash, then undefine it.
     UndefineDomain {
         /// The domain.
         uuid: Uuid,

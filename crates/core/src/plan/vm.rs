@@ -57,6 +57,8 @@ pub struct VmRemoval {
     pub kept: Vec<String>,
     /// Volumes without data of the user's that are removed: the seed.
     pub discard: Vec<String>,
+    /// The file of its UEFI variables, and the name it gets in the trash.
+    pub nvram: Option<(String, String)>,
     /// The name its last XML gets in the trash.
     pub xml: String,
 }

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use super::{VmWork, World};
 use crate::{
     model::{
-        Accel, AddressRange, Digest, DiskSpec, DomainSpec, HostName, Image, ImageSpec, Mark,
-        Network, NetworkKind, NetworkSpec, NicAddress, NicSource, NicSpec, Vm, VolumeSpec,
-        network_uuid, seed_volume_name,
+        Accel, AddressRange, Digest, DiskSpec, DomainSpec, Firmware, HostName, Image, ImageSpec,
+        Mark, Network, NetworkKind, NetworkSpec, NicAddress, NicSource, NicSpec, Vm, VolumeSpec,
+        network_uuid, nvram_name, seed_volume_name,
     },
     state::{DiskRecord, VmDecision, VmRecord},
 };
@@ -125,6 +125,7 @@ pub(super) fn domain_spec(
         cpus: vm.cpus,
         memory: vm.memory,
         firmware: vm.firmware,
+        nvram: (vm.firmware == Firmware::Uefi).then(|| nvram_name(fleet.id, decision.uuid)),
         accel,
         autostart: vm.autostart,
         disks: disks.collect(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use freehold_core::{
-    model::{DomainState, seed_volume_name},
+    model::{DomainState, Firmware, nvram_name, seed_volume_name},
     plan::image_spec,
 };
 
@@ -52,7 +52,14 @@ impl Bed {
         let images: BTreeSet<_> = fleet.images.values().map(|i| image_spec(i).volume).collect();
         for (host, simulated) in &self.hosts {
             let mut wanted: BTreeSet<String> = BTreeSet::new();
-            for vm in fleet.vms.keys().map(|vm| &decided.vms[vm]).filter(|vm| vm.host == *host) {
+            for (name, block) in &fleet.vms {
+                let vm = &decided.vms[name];
+                if vm.host != *host {
+                    continue;
+                }
+                if block.firmware == Firmware::Uefi {
+                    wanted.insert(nvram_name(fleet.id, vm.uuid));
+                }
                 wanted.extend(vm.disks.iter().map(|disk| disk.volume.clone()));
                 wanted.insert(seed_volume_name(fleet.id, vm.uuid, vm.incarnation));
             }

@@ -130,7 +130,11 @@ impl Host for TrickyHost {
         changing!(self, self.inner.stop_domain(uuid, deadline))
     }
 
-    async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
+    async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
+        self.inner.domain_xml(uuid).await
+    }
+
+    async fn undefine_domain(&self, uuid: Uuid) -> Result<(), HostError> {
         changing!(self, self.inner.undefine_domain(uuid))
     }
 

@@ -92,10 +92,11 @@ impl Text {
         }
     }
 
-    /// Two hosts; two spread VMs with kept disks, one behind NAT with a disk that is not kept.
+    /// Two hosts; two spread VMs with kept disks, one behind NAT with UEFI and a disk that is not
+    /// kept.
     pub(crate) fn usual() -> Self {
         let web = VmText::new("web").count(2).on(&[1, 2]).data(true);
-        Self::new(2, vec![web, VmText::new("db").data(false).nat()])
+        Self::new(2, vec![web, VmText::new("db").data(false).nat().more("  firmware = \"uefi\"\n")])
     }
 
     /// The same less one block.

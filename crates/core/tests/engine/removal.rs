@@ -1,7 +1,7 @@
 //! What goes, what stays, and what comes back.
 
 use freehold_core::{
-    model::{Impact, seed_volume_name},
+    model::{Impact, nvram_name, seed_volume_name},
     plan::{Action, Consent, Withheld},
 };
 
@@ -268,7 +268,7 @@ async fn a_removal_that_is_called_off_half_way_makes_the_vm_again() {
         bed.fate.spoil(k, Trick::KillAfter);
         bed.apply(&all()).await;
         if bed.fate.fired() == fired {
-            assert_eq!(k, 10, "changing calls");
+            assert_eq!(k, 11, "changing calls");
             break;
         }
         bed.write(&Text::usual());
@@ -290,8 +290,18 @@ async fn keep_is_sticky_once_the_block_is_gone() {
 #[tokio::test]
 async fn destroying_one_vm_by_name_leaves_the_others() {
     let bed = applied(&Text::usual()).await;
+    let nvram = nvram_name(bed.fleet().id, bed.decided().vms[&vm("db")].uuid);
     let ran = bed.destroy(Some(&["db"])).await;
     assert_eq!(ran.exit(), Exit::Done);
+    {
+        let world = bed.hosts[&host("rack1")].world();
+        let trash = |end: &str| {
+            let mut names = world.volumes.keys();
+            names.any(|name| name.starts_with("trash.") && name.ends_with(end))
+        };
+        assert!(trash(&nvram) && !world.volumes.contains_key(&nvram), "UEFI's variables are kept");
+        assert!(trash(".xml"), "so is its definition");
+    }
     let removed: Vec<_> = ran.plan.changes.iter().map(|c| c.object.to_string()).collect();
     assert_eq!(removed, ["vm db"], "networks stay: others may use them");
     assert!(!bed.server.records().contains_key("db.example.org"));

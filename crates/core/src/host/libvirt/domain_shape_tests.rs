@@ -18,6 +18,7 @@ fn spec() -> DomainSpec {
         cpus: 1,
         memory: Size::from_mib(128),
         firmware: Firmware::Uefi,
+        nvram: Some("check-uefi.nvram".to_owned()),
         accel: Accel::Tcg,
         autostart: true,
         disks: vec![DiskSpec {
@@ -56,6 +57,8 @@ fn what_we_write_has_the_shape_of_the_spec() {
             let (shape, mark) = shape_of(&xml).unwrap();
             assert_eq!(shape, DomainShape::of(&spec, POOL));
             assert_eq!(mark, Some(spec.mark));
+            let keeps = files_of(&xml).unwrap().contains(&format!("{POOL}/check-uefi.nvram"));
+            assert_eq!(keeps, firmware == Firmware::Uefi, "its variables lie in our pool");
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn domain_xml(spec: &DomainSpec, pool: &str) -> Result<String, Troubl
         .child(metadata(&spec.mark))
         .child(tag("memory").with("unit", "KiB").text(spec.memory.kib()))
         .child(tag("vcpu").text(spec.cpus))
-        .child(os(spec.firmware))
+        .child(os(spec, pool))
         .child(tag("features").child(tag("acpi")).child(tag("apic")))
         .child(tag("cpu").with("mode", if kvm { "host-passthrough" } else { "maximum" }))
         .child(tag("clock").with("offset", "utc"))
@@ -32,12 +32,14 @@ pub(super) fn domain_xml(spec: &DomainSpec, pool: &str) -> Result<String, Troubl
         .xml()
 }
 
-fn os(firmware: Firmware) -> Tag {
+fn os(spec: &DomainSpec, pool: &str) -> Tag {
+    let nvram = spec.nvram.iter().map(|name| tag("nvram").text(format!("{pool}/{name}")));
     let kind = tag("type").with("arch", "x86_64").with("machine", "q35").text("hvm");
     let disk = tag("boot").with("dev", "hd");
-    match firmware {
+    match spec.firmware {
         Firmware::Bios => tag("os").child(kind).child(disk),
-        // libvirt picks the files; an unsigned loader must start.
+        // libvirt picks the loader and the template; an unsigned loader must start. Variables lie in
+        // our pool: libvirt's own directory is shut to everybody but root and QEMU.
         Firmware::Uefi => tag("os")
             .with("firmware", "efi")
             .child(kind)
@@ -47,6 +49,7 @@ fn os(firmware: Firmware) -> Tag {
                         .map(|feature| tag("feature").with("enabled", "no").with("name", feature)),
                 ),
             )
+            .children(nvram)
             .child(disk),
     }
 }

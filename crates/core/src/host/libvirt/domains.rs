@@ -205,13 +205,27 @@ impl Libvirt {
         .await
     }
 
-    /// Undefines a domain that is off and returns its last XML.
-    pub(crate) async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, Trouble> {
+    /// Returns what a domain is defined as; `None` when it is not there.
+    pub(crate) async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, Trouble> {
+        self.read(move |connect| {
+            let domain = lookup(connect, uuid)?;
+            Ok(domain.map(|domain| domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)).transpose()?)
+        })
+        .await
+    }
+
+    /// Undefines a domain that is off; whatever holds the user's data stays.
+    pub(crate) async fn undefine_domain(&self, uuid: Uuid) -> Result<(), Trouble> {
         self.change(move |connect| {
-            let Some(domain) = lookup(connect, uuid)? else { return Ok(None) };
+            let Some(domain) = lookup(connect, uuid)? else { return Ok(()) };
             let name = domain.name()?;
             if domain.is_active()? {
                 return Err(Trouble::conflict(format!("domain {name} runs")).into());
+            }
+            if domain.has_managed_save(0)? {
+                let why = format!("domain {name} is saved to disk: its memory would be lost");
+                let hint = format!("start it, or let go of that: virsh managedsave-remove {name}");
+                return Err(Trouble::conflict(why).hint(hint).into());
             }
             let snapshots = domain.num_snapshots(0)?;
             if snapshots > 0 {
@@ -219,11 +233,7 @@ impl Libvirt {
                 let hint = format!("virsh snapshot-list {name}; virsh snapshot-delete {name} …");
                 return Err(Trouble::conflict(why).hint(hint).into());
             }
-            let last = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-            domain.undefine_flags(
-                sys::VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | sys::VIR_DOMAIN_UNDEFINE_NVRAM,
-            )?;
-            Ok(Some(last))
+            Ok(domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)?)
         })
         .await
     }

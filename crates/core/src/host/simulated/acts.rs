@@ -157,10 +157,14 @@ impl Host for SimulatedHost {
         })
     }
 
-    async fn undefine_domain(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
-        self.act(format!("undefine domain {uuid}"), |world| {
-            Ok(world.undefine_domain(uuid)?.as_ref().map(xml_of))
+    async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
+        self.ask("read a definition", |world| {
+            Ok(world.domains.get(&uuid).map(|domain| xml_of(&domain.spec)))
         })
+    }
+
+    async fn undefine_domain(&self, uuid: Uuid) -> Result<(), HostError> {
+        self.act(format!("undefine domain {uuid}"), |world| world.undefine_domain(uuid))
     }
 
     async fn console_tail(&self, uuid: Uuid, _lines: usize) -> Result<String, HostError> {

@@ -24,7 +24,8 @@ fn spec(name: &str) -> DomainSpec {
         },
         cpus: 1,
         memory: Size::from_mib(64),
-        firmware: Firmware::Bios,
+        firmware: Firmware::Uefi,
+        nvram: Some(format!("{name}.nvram")),
         accel: Accel::Kvm,
         autostart: true,
         disks: vec![DiskSpec { volume: format!("{name}.0"), backing: None }],
@@ -55,8 +56,18 @@ async fn refuses_as_libvirt_does() {
     host.start_domain(web.uuid).await.unwrap();
     assert_eq!(host.undefine_domain(web.uuid).await.unwrap_err().kind, HostErrorKind::Conflict);
     host.stop_domain(web.uuid, std::time::Duration::ZERO).await.unwrap();
-    assert!(host.undefine_domain(web.uuid).await.unwrap().is_some());
-    host.rename_volume("web.0", "trash.0").await.unwrap();
+    let refused = host.rename_volume("web.nvram", "trash.nvram").await.unwrap_err();
+    assert_eq!(refused.kind, HostErrorKind::Conflict);
+    host.world().domains.get_mut(&web.uuid).unwrap().saved = true;
+    assert_eq!(host.undefine_domain(web.uuid).await.unwrap_err().kind, HostErrorKind::Conflict);
+    host.world().domains.get_mut(&web.uuid).unwrap().saved = false;
+    assert!(host.domain_xml(web.uuid).await.unwrap().is_some());
+    host.undefine_domain(web.uuid).await.unwrap();
+    host.undefine_domain(web.uuid).await.unwrap();
+    assert_eq!(host.domain_xml(web.uuid).await.unwrap(), None);
+    for file in ["web.0", "web.nvram"] {
+        host.rename_volume(file, &format!("trash.{file}")).await.unwrap();
+    }
 }
 
 #[tokio::test]

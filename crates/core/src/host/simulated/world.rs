@@ -65,6 +65,8 @@ pub struct WorldDomain {
     pub marked: bool,
     /// Whether it shuts down when asked to.
     pub obeys: bool,
+    /// Whether its run was saved to disk (`virsh managedsave`).
+    pub saved: bool,
 }
 
 impl World {
@@ -139,7 +141,7 @@ impl World {
         for domain in self.domains.values() {
             let shape = DomainShape::of(&domain.spec, &self.pool_path);
             let mut files = shape.disks.iter().chain(&shape.cdroms);
-            if files.any(|file| *file == path) {
+            if domain.spec.nvram.as_deref() == Some(name) || files.any(|file| *file == path) {
                 return Err(Trouble::conflict(format!("domain {} uses it", domain.spec.name)));
             }
         }
@@ -183,6 +185,7 @@ impl World {
             autostart: spec.autostart,
             marked: true,
             obeys: true,
+            saved: false,
         };
         self.domains.insert(spec.uuid, domain);
         Ok(())
@@ -201,15 +204,23 @@ impl World {
                 return Err(Trouble::failed(format!("cannot access storage file {file}")));
             }
         }
+        if let Some(nvram) = spec.nvram {
+            let fresh = VolumeView { capacity: Size::from_mib(1), backing: None };
+            self.volumes.entry(nvram).or_insert(fresh);
+        }
         self.domain(uuid)?.state = DomainState::Running;
         Ok(())
     }
 
-    pub(super) fn undefine_domain(&mut self, uuid: Uuid) -> Result<Option<DomainSpec>, Trouble> {
-        let Some(domain) = self.domains.get(&uuid) else { return Ok(None) };
+    pub(super) fn undefine_domain(&mut self, uuid: Uuid) -> Result<(), Trouble> {
+        let Some(domain) = self.domains.get(&uuid) else { return Ok(()) };
         if matches!(domain.state, DomainState::Running | DomainState::Paused) {
             return Err(Trouble::conflict(format!("domain {} runs", domain.spec.name)));
         }
-        Ok(self.domains.remove(&uuid).map(|domain| domain.spec))
+        if domain.saved {
+            return Err(Trouble::conflict(format!("domain {} is saved to disk", domain.spec.name)));
+        }
+        self.domains.remove(&uuid);
+        Ok(())
     }
 }
