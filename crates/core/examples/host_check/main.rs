@@ -218,8 +218,8 @@ async fn network(check: &mut Check) -> Outcome {
     must(seen.active && seen.autostart && seen.mark == Some(spec.mark.clone()), "it runs, marked")?;
     let other = NetworkSpec { uuid: Uuid::new_v4(), ..spec.clone() };
     refused(host.define_network(&other).await, HostErrorKind::Conflict, "a network's name taken")?;
-    host.remove_network(spec.uuid).await?;
-    host.remove_network(spec.uuid).await?;
+    host.remove_network(&spec.ours()).await?;
+    host.remove_network(&spec.ours()).await?;
     check.step("remove network, twice");
     Ok(())
 }
@@ -245,28 +245,28 @@ async fn domain(check: &mut Check, pool: &str, image: &ImageSpec, firmware: Firm
     check.start = Instant::now();
     seen_as(check, &spec, pool, DomainState::Off).await?;
 
-    host.start_domain(spec.uuid).await?;
-    host.start_domain(spec.uuid).await?;
+    host.start_domain(&spec.ours()).await?;
+    host.start_domain(&spec.ours()).await?;
     check.step("start domain, twice");
     seen_as(check, &spec, pool, DomainState::Running).await?;
     console(check, &spec).await?;
     let conflict = HostErrorKind::Conflict;
-    refused(host.undefine_domain(spec.uuid).await, conflict, "undefining while it runs")?;
+    refused(host.undefine_domain(&spec.ours()).await, conflict, "undefining while it runs")?;
     refused(host.rename_volume(&disk, "trash.x").await, conflict, "renaming a disk in use")?;
     refused(host.remove_volume(&seed).await, conflict, "removing a seed in use")?;
     check.start = Instant::now();
-    host.stop_domain(spec.uuid, Duration::from_secs(1)).await?;
-    host.stop_domain(spec.uuid, Duration::from_secs(1)).await?;
+    host.stop_domain(&spec.ours(), Duration::from_secs(1)).await?;
+    host.stop_domain(&spec.ours(), Duration::from_secs(1)).await?;
     check.step("stop domain, twice");
-    host.set_autostart(spec.uuid, false).await?;
+    host.set_autostart(&spec.ours(), false).await?;
     refused(host.remove_volume(&image.volume).await, conflict, "removing an image under a disk")?;
     let last = host.domain_xml(spec.uuid).await?;
     must(last.is_some_and(|xml| xml.contains(&spec.name)), "its last XML comes back")?;
     if let Some(nvram) = &spec.nvram {
         refused(host.rename_volume(nvram, "trash.nvram").await, conflict, "renaming NVRAM in use")?;
     }
-    host.undefine_domain(spec.uuid).await?;
-    host.undefine_domain(spec.uuid).await?;
+    host.undefine_domain(&spec.ours()).await?;
+    host.undefine_domain(&spec.ours()).await?;
     must(host.domain_xml(spec.uuid).await?.is_none(), "it is gone")?;
     check.step("undefine domain, twice");
     if let Some(nvram) = &spec.nvram {
@@ -355,7 +355,7 @@ async fn many(check: &mut Check, pool: &str, image: &ImageSpec, count: usize) ->
     }
     must(specs[0].disks[0].backing.is_some() && !pool.is_empty(), "clones")?;
     each(&specs, |spec| async {
-        check.host.undefine_domain(spec.uuid).await?;
+        check.host.undefine_domain(&spec.ours()).await?;
         check.host.rename_volume(&spec.disks[0].volume, &format!("t.{}", spec.name)).await?;
         check.host.remove_volume(spec.seed.as_ref().unwrap()).await
     })

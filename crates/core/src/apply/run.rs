@@ -319,22 +319,22 @@ async fn on_host(
         Act::CreatePool => host.create_pool().await,
         Act::WriteCard(card) => host.write_card(card).await,
         Act::DefineNetwork(spec) => host.define_network(spec).await,
-        Act::RemoveNetwork { uuid, .. } => host.remove_network(*uuid).await,
+        Act::RemoveNetwork { network } => host.remove_network(network).await,
         Act::CreateVolume(spec) => host.create_volume(spec).await,
         Act::WriteSeed { volume } => {
             let vm = step.vm.as_ref().expect("a seed is a VM's");
             host.write_volume(volume, seed(vm).expose()).await
         }
         Act::DefineDomain(spec) => host.define_domain(spec).await,
-        Act::SetAutostart { uuid, autostart } => host.set_autostart(*uuid, *autostart).await,
-        Act::StartDomain { uuid } => host.start_domain(*uuid).await,
-        Act::StopDomain { uuid } => host.stop_domain(*uuid, SHUTDOWN).await,
-        Act::UndefineDomain { uuid, xml } => {
+        Act::SetAutostart { domain, autostart } => host.set_autostart(domain, *autostart).await,
+        Act::StartDomain { domain } => host.start_domain(domain).await,
+        Act::StopDomain { domain } => host.stop_domain(domain, SHUTDOWN).await,
+        Act::UndefineDomain { domain, xml } => {
             // Its last words are safe before it goes: a kill in between loses nothing.
-            if let Some(text) = host.domain_xml(*uuid).await? {
+            if let Some(text) = host.domain_xml(domain.uuid).await? {
                 host.write_volume(xml, text.as_bytes()).await?;
             }
-            host.undefine_domain(*uuid).await
+            host.undefine_domain(domain).await
         }
         Act::TrashVolume { from, to } => host.rename_volume(from, to).await,
         Act::DiscardVolume { name } => host.remove_volume(name).await,

@@ -32,13 +32,16 @@ pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};
 pub use qcow2::ImageError;
 
-use crate::model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, VolumeSpec};
+use crate::model::{
+    DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
+};
 
 /// Called with bytes done and, when known, bytes in all.
 pub type Progress = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
 
 /// One physical host. Calls may run at the same time; each has a deadline of its own and says in
-/// its error whether it certainly did not happen.
+/// its error whether it certainly did not happen. What takes [`Ours`] looks at the object's mark
+/// right before it acts, and refuses another's.
 #[async_trait]
 pub trait Host: Send + Sync + fmt::Debug {
     /// Returns the host's name in the fleet.
@@ -59,8 +62,8 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Defines a network, marks it, sets autostart and starts it. Safe to repeat.
     async fn define_network(&self, spec: &NetworkSpec) -> Result<(), HostError>;
 
-    /// Stops and undefines a network.
-    async fn remove_network(&self, uuid: Uuid) -> Result<(), HostError>;
+    /// Stops and undefines a network. Refused while any domain is attached to it.
+    async fn remove_network(&self, network: &Ours) -> Result<(), HostError>;
 
     /// Brings an image from a file of this machine into the pool: staging name, digest checked on
     /// the host, fsync, rename. One that is there is left alone.
@@ -99,21 +102,21 @@ pub trait Host: Send + Sync + fmt::Debug {
     async fn define_domain(&self, spec: &DomainSpec) -> Result<(), HostError>;
 
     /// Sets whether a domain starts with its host.
-    async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), HostError>;
+    async fn set_autostart(&self, domain: &Ours, autostart: bool) -> Result<(), HostError>;
 
     /// Starts a domain; one that runs is left alone.
-    async fn start_domain(&self, uuid: Uuid) -> Result<(), HostError>;
+    async fn start_domain(&self, domain: &Ours) -> Result<(), HostError>;
 
     /// Shuts a domain down by ACPI and, past the deadline, turns it off; one that is off is left
     /// alone.
-    async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), HostError>;
+    async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError>;
 
     /// Returns what a domain is defined as, for the trash; `None` when it is not there.
     async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError>;
 
     /// Undefines a domain that is off; its NVRAM stays. One that is not there is left alone.
     /// Refused where something of the user's would be lost: a saved run, snapshots.
-    async fn undefine_domain(&self, uuid: Uuid) -> Result<(), HostError>;
+    async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError>;
 
     /// Returns the last lines of a domain's serial console, as far as they were kept.
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError>;

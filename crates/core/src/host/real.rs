@@ -18,7 +18,9 @@ use super::{
     transport::Transport,
     trouble::Trouble,
 };
-use crate::model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, VolumeSpec};
+use crate::model::{
+    DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
+};
 
 /// A host with sshd and libvirt, or this machine.
 pub(super) struct RealHost {
@@ -118,18 +120,18 @@ impl RealHost {
 
     /// The console's file is made here, so that the SSH user may read what root's log daemon
     /// writes; without it the console is read through libvirt.
-    async fn start(&self, uuid: Uuid) -> Result<(), Trouble> {
-        let log = console_file(uuid, &self.pool);
+    async fn start(&self, domain: &Ours) -> Result<(), Trouble> {
+        let log = console_file(domain.uuid, &self.pool);
         let touch = Command::new(r#"[ -e "$1" ] || : > "$1""#, [log.as_str()])?;
         if let Err(error) = self.run(&touch, Stdin::Nothing).await {
             tracing::debug!(log, error = %error.source, "no console file");
         }
-        self.libvirt.start_domain(uuid).await
+        self.libvirt.start_domain(domain).await
     }
 
-    async fn undefine(&self, uuid: Uuid) -> Result<(), Trouble> {
-        self.libvirt.undefine_domain(uuid).await?;
-        let log = console_file(uuid, &self.pool);
+    async fn undefine(&self, domain: &Ours) -> Result<(), Trouble> {
+        self.libvirt.undefine_domain(domain).await?;
+        let log = console_file(domain.uuid, &self.pool);
         if let Err(error) = files::remove(&self.transport, &log, self.deadlines.call).await {
             tracing::debug!(log, error = %error.source, "the console file stays");
         }
@@ -218,9 +220,9 @@ impl Host for RealHost {
         act(self, || format!("define network {}", spec.name), defined)
     }
 
-    async fn remove_network(&self, uuid: Uuid) -> Result<(), HostError> {
-        let removed = self.libvirt.remove_network(uuid).await;
-        act(self, || format!("remove network {uuid}"), removed)
+    async fn remove_network(&self, network: &Ours) -> Result<(), HostError> {
+        let removed = self.libvirt.remove_network(network).await;
+        act(self, || format!("remove network {network}"), removed)
     }
 
     async fn store_image(
@@ -273,18 +275,18 @@ impl Host for RealHost {
         act(self, || format!("define domain {}", spec.name), defined)
     }
 
-    async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), HostError> {
-        let set = self.libvirt.set_autostart(uuid, autostart).await;
-        act(self, || format!("set autostart of domain {uuid}"), set)
+    async fn set_autostart(&self, domain: &Ours, autostart: bool) -> Result<(), HostError> {
+        let set = self.libvirt.set_autostart(domain, autostart).await;
+        act(self, || format!("set autostart of domain {domain}"), set)
     }
 
-    async fn start_domain(&self, uuid: Uuid) -> Result<(), HostError> {
-        act(self, || format!("start domain {uuid}"), self.start(uuid).await)
+    async fn start_domain(&self, domain: &Ours) -> Result<(), HostError> {
+        act(self, || format!("start domain {domain}"), self.start(domain).await)
     }
 
-    async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), HostError> {
-        let stopped = self.libvirt.stop_domain(uuid, deadline).await;
-        act(self, || format!("stop domain {uuid}"), stopped)
+    async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError> {
+        let stopped = self.libvirt.stop_domain(domain, deadline).await;
+        act(self, || format!("stop domain {domain}"), stopped)
     }
 
     async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
@@ -292,8 +294,8 @@ impl Host for RealHost {
         act(self, || format!("read the definition of domain {uuid}"), xml)
     }
 
-    async fn undefine_domain(&self, uuid: Uuid) -> Result<(), HostError> {
-        act(self, || format!("undefine domain {uuid}"), self.undefine(uuid).await)
+    async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {
+        act(self, || format!("undefine domain {domain}"), self.undefine(domain).await)
     }
 
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {

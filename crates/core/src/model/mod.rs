@@ -32,7 +32,7 @@ pub use host::{Accel, Connection, Host, SshTarget};
 pub use image::{Image, ImageSource};
 pub use impact::Impact;
 pub use inventory::{Inventory, InventoryVm, VmState};
-pub use mark::Mark;
+pub use mark::{Mark, Ours};
 pub use name::{DiskName, DnsServerName, ExporterName, HostName, ImageName, NetworkName};
 pub use name::{DomainName, FleetId, NameError};
 pub use name::{TargetFileName, VmName, ZoneName};

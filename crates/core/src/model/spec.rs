@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Accel, AddressRange, Checksum, Firmware, ImageName, Mac, Mark, Size};
+use super::{Accel, AddressRange, Checksum, Firmware, ImageName, Mac, Mark, Ours, Size};
 
 /// A domain (libvirt's word for a VM) to define.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,13 @@ pub struct DomainSpec {
     pub seed: Option<String>,
     /// Its interfaces.
     pub nics: Vec<NicSpec>,
+}
+
+impl DomainSpec {
+    /// Returns how what is made of it is found and proved to be ours.
+    pub fn ours(&self) -> Ours {
+        Ours { uuid: self.uuid, fleet: self.mark.fleet, name: self.mark.name.clone() }
+    }
 }
 
 /// A qcow2 disk of a domain; volumes lie in our pool.
@@ -82,6 +89,13 @@ pub struct NetworkSpec {
     pub dns: Vec<IpAddr>,
     /// What its DHCP may hand out (no planned address lies in it).
     pub dhcp: Vec<AddressRange>,
+}
+
+impl NetworkSpec {
+    /// Returns how what is made of it is found and proved to be ours.
+    pub fn ours(&self) -> Ours {
+        Ours { uuid: self.uuid, fleet: self.mark.fleet, name: self.mark.name.clone() }
+    }
 }
 
 /// An image to have in a host's pool.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Act, Change, Object, Plan, Step, VmRemoval, VmWork, Work, World, wanted::vm_record};
 use crate::{
-    model::{Edit, HostCard, HostName, NetworkName, NicSource, VmName},
+    model::{Edit, HostCard, HostName, NetworkName, NicSource, Ours, VmName},
     state::Fact,
 };
 
@@ -165,7 +165,8 @@ impl Order<'_> {
         host: &HostName,
         removed: &[usize],
     ) {
-        let act = Act::RemoveNetwork { network: network.clone(), uuid };
+        let ours = Ours { uuid, fleet: self.plan.fleet, name: network.to_string() };
+        let act = Act::RemoveNetwork { network: ours };
         let step = self.on(host, act, removed);
         let (host, network) = (host.clone(), network.clone());
         self.steps[step].settles = vec![Fact::NetworkGone { host, network }];
@@ -212,18 +213,19 @@ impl Order<'_> {
             self.steps[define].settles = vec![whole];
             parts = vec![define];
         }
-        let uuid = work.spec.uuid;
+        let domain = work.spec.ours();
         if let Some(autostart) = work.autostart {
-            parts = vec![act(self, Act::SetAutostart { uuid, autostart }, &parts)];
+            parts =
+                vec![act(self, Act::SetAutostart { domain: domain.clone(), autostart }, &parts)];
         }
         if work.stop {
             let taken_away = self.publish(Some(&work.vm), &[], &[]);
-            let stop = act(self, Act::StopDomain { uuid }, &parts);
+            let stop = act(self, Act::StopDomain { domain }, &parts);
             self.steps[stop].after = taken_away;
             return;
         }
         if work.start {
-            parts = vec![act(self, Act::StartDomain { uuid }, &parts)];
+            parts = vec![act(self, Act::StartDomain { domain }, &parts)];
         }
         let ready = work.wait.clone().map(|wait| act(self, Act::AwaitReady(wait), &parts));
         if let Some(ready) = ready {
@@ -259,7 +261,8 @@ impl Order<'_> {
 
     fn remove_vm(&mut self, removal: &VmRemoval, ground: &mut Ground<'_>) -> usize {
         let taken_away = self.publish(Some(&removal.vm), &[], &[]);
-        let uuid = removal.uuid;
+        let (uuid, name) = (removal.uuid, removal.vm.to_string());
+        let domain = Ours { uuid, fleet: self.plan.fleet, name };
         let act = |order: &mut Self, act: Act, needs: &[usize]| {
             let step = order.on(ground.host, act, needs);
             order.steps[step].vm = Some(removal.vm.clone());
@@ -268,11 +271,11 @@ impl Order<'_> {
         };
         let mut gone = ground.base.clone();
         if removal.defined {
-            let stop = act(self, Act::StopDomain { uuid }, &gone);
+            let stop = act(self, Act::StopDomain { domain: domain.clone() }, &gone);
             // A server that is down does not keep a VM.
             self.steps[stop].after.clone_from(&taken_away);
             let xml = removal.xml.clone();
-            gone = vec![act(self, Act::UndefineDomain { uuid, xml }, &[stop])];
+            gone = vec![act(self, Act::UndefineDomain { domain, xml }, &[stop])];
         }
         let mut last = gone.clone();
         for (from, to) in removal.trash.iter().chain(&removal.nvram) {

@@ -3,12 +3,10 @@
 use std::{fmt, net::Ipv4Addr, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::{
     model::{
-        DomainSpec, Edit, HostCard, HostName, ImageSpec, NetworkName, NetworkSpec, VmName,
-        VolumeSpec,
+        DomainSpec, Edit, HostCard, HostName, ImageSpec, NetworkSpec, Ours, VmName, VolumeSpec,
     },
     state::Fact,
 };
@@ -44,10 +42,8 @@ pub enum Act {
     DefineNetwork(NetworkSpec),
     /// Stop and undefine a network.
     RemoveNetwork {
-        /// Its name.
-        network: NetworkName,
-        /// Its UUID.
-        uuid: Uuid,
+        /// Which.
+        network: Ours,
     },
     /// Bring an image.
     StoreImage(ImageSpec),
@@ -63,26 +59,26 @@ pub enum Act {
     /// Set autostart.
     SetAutostart {
         /// The domain.
-        uuid: Uuid,
+        domain: Ours,
         /// To what.
         autostart: bool,
     },
     /// Start a domain.
     StartDomain {
         /// The domain.
-        uuid: Uuid,
+        domain: Ours,
     },
     /// Wait until a VM is ready.
     AwaitReady(Await),
     /// Shut a domain down.
     StopDomain {
         /// The domain.
-        uuid: Uuid,
+        domain: Ours,
     },
     /// Keep the XML of a domain that is off in the trash, then undefine it.
     UndefineDomain {
         /// The domain.
-        uuid: Uuid,
+        domain: Ours,
         /// The name its XML gets in the pool.
         xml: String,
     },

@@ -8,7 +8,7 @@ use freehold_core::{
         Host, HostError, Progress, Stream,
         simulated::{Fault, SimulatedHost},
     },
-    model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, VolumeSpec},
+    model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec},
 };
 use uuid::Uuid;
 
@@ -76,8 +76,8 @@ impl Host for TrickyHost {
         changing!(self, self.inner.define_network(spec))
     }
 
-    async fn remove_network(&self, uuid: Uuid) -> Result<(), HostError> {
-        changing!(self, self.inner.remove_network(uuid))
+    async fn remove_network(&self, network: &Ours) -> Result<(), HostError> {
+        changing!(self, self.inner.remove_network(network))
     }
 
     async fn store_image(
@@ -118,24 +118,24 @@ impl Host for TrickyHost {
         changing!(self, self.inner.define_domain(spec))
     }
 
-    async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), HostError> {
-        changing!(self, self.inner.set_autostart(uuid, autostart))
+    async fn set_autostart(&self, domain: &Ours, autostart: bool) -> Result<(), HostError> {
+        changing!(self, self.inner.set_autostart(domain, autostart))
     }
 
-    async fn start_domain(&self, uuid: Uuid) -> Result<(), HostError> {
-        changing!(self, self.inner.start_domain(uuid))
+    async fn start_domain(&self, domain: &Ours) -> Result<(), HostError> {
+        changing!(self, self.inner.start_domain(domain))
     }
 
-    async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), HostError> {
-        changing!(self, self.inner.stop_domain(uuid, deadline))
+    async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError> {
+        changing!(self, self.inner.stop_domain(domain, deadline))
     }
 
     async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
         self.inner.domain_xml(uuid).await
     }
 
-    async fn undefine_domain(&self, uuid: Uuid) -> Result<(), HostError> {
-        changing!(self, self.inner.undefine_domain(uuid))
+    async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {
+        changing!(self, self.inner.undefine_domain(domain))
     }
 
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {

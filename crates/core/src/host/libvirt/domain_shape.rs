@@ -87,6 +87,14 @@ fn nic(interface: &Element) -> Option<NicSpec> {
     Some(NicSpec { mac, source })
 }
 
+/// Says whether a domain has an interface, of whatever type, on a libvirt network.
+pub(super) fn is_attached_to(xml: &str, network: &str) -> Result<bool, Trouble> {
+    let root = parse(xml)?;
+    let devices = root.get_child("devices").into_iter().flat_map(elements);
+    let mut interfaces = devices.filter(|element| element.name == "interface");
+    Ok(interfaces.any(|nic| attribute(nic, &["source"], "network") == Some(network)))
+}
+
 /// Returns every file a domain names, wherever: disks, chains under them, kernels, NVRAM.
 pub(super) fn files_of(xml: &str) -> Result<BTreeSet<String>, Trouble> {
     let mut files = BTreeSet::new();

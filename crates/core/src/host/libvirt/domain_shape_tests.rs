@@ -82,6 +82,16 @@ fn others_domains_are_read_as_far_as_they_go() {
 }
 
 #[test]
+fn an_interface_on_a_network_is_seen_whatever_its_type() {
+    let xml = "<domain><devices>
+        <interface type='direct'><source dev='eth0'/></interface>
+        <interface type='bridge'><source network='lan' bridge='br7'/></interface>
+        </devices></domain>";
+    assert!(is_attached_to(xml, "lan").unwrap());
+    assert!(!is_attached_to(xml, "br7").unwrap() && !is_attached_to("<domain/>", "lan").unwrap());
+}
+
+#[test]
 fn names_every_file_of_a_chain() {
     let files = files_of(include_str!("fixtures/uefi-live.xml")).unwrap();
     for name in ["check-uefi.root.0", "image.tiny.qcow2", "check-uefi.seed.1"] {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     host::trouble::Trouble,
-    model::{DomainSpec, DomainState, DomainView},
+    model::{DomainSpec, DomainState, DomainView, Ours},
 };
 
 /// A domain as libvirt tells it.
@@ -165,13 +165,19 @@ impl Libvirt {
         .await
     }
 
-    pub(crate) async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), Trouble> {
-        self.change(move |connect| Ok(there(connect, uuid)?.set_autostart(autostart)?)).await
+    pub(crate) async fn set_autostart(
+        &self,
+        domain: &Ours,
+        autostart: bool,
+    ) -> Result<(), Trouble> {
+        let wanted = domain.clone();
+        self.change(move |connect| Ok(there(connect, &wanted)?.set_autostart(autostart)?)).await
     }
 
-    pub(crate) async fn start_domain(&self, uuid: Uuid) -> Result<(), Trouble> {
+    pub(crate) async fn start_domain(&self, domain: &Ours) -> Result<(), Trouble> {
+        let wanted = domain.clone();
         self.change(move |connect| {
-            let domain = there(connect, uuid)?;
+            let domain = there(connect, &wanted)?;
             if !domain.is_active()? {
                 domain.create()?;
             }
@@ -181,7 +187,11 @@ impl Libvirt {
     }
 
     /// Asks the guest to shut down and turns it off past the deadline.
-    pub(crate) async fn stop_domain(&self, uuid: Uuid, deadline: Duration) -> Result<(), Trouble> {
+    pub(crate) async fn stop_domain(
+        &self,
+        domain: &Ours,
+        deadline: Duration,
+    ) -> Result<(), Trouble> {
         // A guest that is still starting misses the first button press.
         const PRESS_AGAIN: Duration = Duration::from_secs(5);
         let end = Instant::now() + deadline;
@@ -192,13 +202,15 @@ impl Libvirt {
             if press {
                 next_press = Instant::now() + PRESS_AGAIN;
             }
-            if self.change(move |connect| is_off(connect, uuid, press)).await? {
+            let wanted = domain.clone();
+            if self.change(move |connect| is_off(connect, &wanted, press)).await? {
                 return Ok(());
             }
             sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
             pause = (pause * 2).min(Duration::from_millis(500));
         }
-        self.change(move |connect| match lookup(connect, uuid)? {
+        let wanted = domain.clone();
+        self.change(move |connect| match ours(connect, &wanted)? {
             Some(domain) if domain.is_active()? => Ok(domain.destroy()?),
             _ => Ok(()),
         })
@@ -215,9 +227,10 @@ impl Libvirt {
     }
 
     /// Undefines a domain that is off; whatever holds the user's data stays.
-    pub(crate) async fn undefine_domain(&self, uuid: Uuid) -> Result<(), Trouble> {
+    pub(crate) async fn undefine_domain(&self, domain: &Ours) -> Result<(), Trouble> {
+        let wanted = domain.clone();
         self.change(move |connect| {
-            let Some(domain) = lookup(connect, uuid)? else { return Ok(()) };
+            let Some(domain) = ours(connect, &wanted)? else { return Ok(()) };
             let name = domain.name()?;
             if domain.is_active()? {
                 return Err(Trouble::conflict(format!("domain {name} runs")).into());
@@ -262,19 +275,32 @@ fn lookup(connect: &Connect, uuid: Uuid) -> Result<Option<Domain>, CallError> {
     found(connect.lookup_domain_by_uuid_string(&uuid.to_string()), sys::VIR_ERR_NO_DOMAIN)
 }
 
-fn there(connect: &Connect, uuid: Uuid) -> Result<Domain, CallError> {
-    let absent = || Trouble::failed(format!("libvirt has no domain with UUID {uuid}"));
-    lookup(connect, uuid)?.ok_or_else(|| absent().into())
+/// Finds a domain and refuses one that does not bear its mark: what a plan has seen may be
+/// another's by now.
+fn ours(connect: &Connect, wanted: &Ours) -> Result<Option<Domain>, CallError> {
+    let Some(domain) = lookup(connect, wanted.uuid)? else { return Ok(None) };
+    let definition = xml::parse(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?)?;
+    if wanted.is_proved_by(xml::mark_of(&definition).as_ref()) {
+        return Ok(Some(domain));
+    }
+    let (name, uuid) = (domain.name()?, wanted.uuid);
+    let why = format!("domain {name} with UUID {uuid} does not bear the mark of {wanted}");
+    Err(Trouble::conflict(why).into())
 }
 
-fn is_off(connect: &Connect, uuid: Uuid, press: bool) -> Result<bool, CallError> {
-    let Some(domain) = lookup(connect, uuid)? else { return Ok(true) };
+fn there(connect: &Connect, wanted: &Ours) -> Result<Domain, CallError> {
+    let absent = || Trouble::failed(format!("libvirt has no domain with UUID {}", wanted.uuid));
+    ours(connect, wanted)?.ok_or_else(|| absent().into())
+}
+
+fn is_off(connect: &Connect, wanted: &Ours, press: bool) -> Result<bool, CallError> {
+    let Some(domain) = ours(connect, wanted)? else { return Ok(true) };
     if !domain.is_active()? {
         return Ok(true);
     }
     if press && let Err(error) = domain.shutdown() {
         // It may have gone off this very moment; otherwise the deadline settles it.
-        tracing::debug!(%uuid, %error, "shutdown");
+        tracing::debug!(domain = %wanted, %error, "shutdown");
     }
     Ok(false)
 }

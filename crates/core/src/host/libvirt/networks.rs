@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
-use virt::{connect::Connect, network::Network};
+use virt::{connect::Connect, domain::Domain, network::Network};
 use virt_sys as sys;
 
 use super::{
-    CallError, Libvirt, found,
+    CallError, Libvirt,
+    domain_shape::is_attached_to,
+    found, has_code,
     network_xml::{mark_of_network, network_xml},
 };
 use crate::{
     host::trouble::Trouble,
-    model::{NetworkSpec, NetworkView},
+    model::{NetworkSpec, NetworkView, Ours},
 };
 
 impl Libvirt {
@@ -70,9 +72,21 @@ impl Libvirt {
         .await
     }
 
-    pub(crate) async fn remove_network(&self, uuid: Uuid) -> Result<(), Trouble> {
+    /// Stops and undefines a network that bears its mark and that no domain is attached to.
+    pub(crate) async fn remove_network(&self, network: &Ours) -> Result<(), Trouble> {
+        let wanted = network.clone();
         self.change(move |connect| {
-            let Some(network) = lookup(connect, uuid)? else { return Ok(()) };
+            let Some(network) = lookup(connect, wanted.uuid)? else { return Ok(()) };
+            let name = network.name()?;
+            let mark = mark_of_network(&network.xml_desc(sys::VIR_NETWORK_XML_INACTIVE)?)?;
+            if !wanted.is_proved_by(mark.as_ref()) {
+                let uuid = wanted.uuid;
+                let why = format!("network {name} with UUID {uuid} does not bear its mark");
+                return Err(Trouble::conflict(why).into());
+            }
+            if let Some(user) = user_of(connect, &name)? {
+                return Err(Trouble::conflict(format!("domain {user} is attached to it")).into());
+            }
             if network.is_active()? {
                 network.destroy()?;
             }
@@ -84,4 +98,27 @@ impl Libvirt {
 
 fn lookup(connect: &Connect, uuid: Uuid) -> Result<Option<Network>, CallError> {
     found(connect.lookup_network_by_uuid_string(&uuid.to_string()), sys::VIR_ERR_NO_NETWORK)
+}
+
+/// Returns a domain, anybody's, that is defined on a network or runs on it.
+fn user_of(connect: &Connect, network: &str) -> Result<Option<String>, CallError> {
+    for domain in connect.list_all_domains(0)? {
+        match is_user(&domain, network) {
+            Err(CallError::Virt(gone)) if has_code(&gone, sys::VIR_ERR_NO_DOMAIN) => {}
+            Ok(false) => {}
+            Ok(true) => return Ok(Some(domain.name()?)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn is_user(domain: &Domain, network: &str) -> Result<bool, CallError> {
+    // Of one that is off both are the same.
+    for flags in [sys::VIR_DOMAIN_XML_INACTIVE, 0] {
+        if is_attached_to(&domain.xml_desc(flags)?, network)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -10,7 +10,7 @@ use crate::{
     host::{Host, HostError, Progress, Stream, trouble::Trouble},
     model::{
         DomainSpec, DomainState, Host as HostBlock, HostCard, HostName, HostView, ImageSpec,
-        NetworkSpec, Size, VolumeSpec, VolumeView,
+        NetworkSpec, Ours, Size, VolumeSpec, VolumeView,
     },
 };
 
@@ -62,11 +62,8 @@ impl Host for SimulatedHost {
         })
     }
 
-    async fn remove_network(&self, uuid: Uuid) -> Result<(), HostError> {
-        self.act(format!("remove network {uuid}"), |world| {
-            world.networks.remove(&uuid);
-            Ok(())
-        })
+    async fn remove_network(&self, network: &Ours) -> Result<(), HostError> {
+        self.act(format!("remove network {network}"), |world| world.remove_network(network))
     }
 
     async fn store_image(
@@ -137,21 +134,21 @@ impl Host for SimulatedHost {
         self.act(format!("define domain {}", spec.name), |world| world.define_domain(spec))
     }
 
-    async fn set_autostart(&self, uuid: Uuid, autostart: bool) -> Result<(), HostError> {
-        self.act(format!("set autostart of domain {uuid}"), |world| {
-            world.domain(uuid)?.autostart = autostart;
+    async fn set_autostart(&self, domain: &Ours, autostart: bool) -> Result<(), HostError> {
+        self.act(format!("set autostart of domain {domain}"), |world| {
+            world.domain(domain)?.autostart = autostart;
             Ok(())
         })
     }
 
-    async fn start_domain(&self, uuid: Uuid) -> Result<(), HostError> {
-        self.act(format!("start domain {uuid}"), |world| world.start_domain(uuid))
+    async fn start_domain(&self, domain: &Ours) -> Result<(), HostError> {
+        self.act(format!("start domain {domain}"), |world| world.start_domain(domain))
     }
 
-    async fn stop_domain(&self, uuid: Uuid, _deadline: Duration) -> Result<(), HostError> {
-        self.act(format!("stop domain {uuid}"), |world| {
-            if let Ok(domain) = world.domain(uuid) {
-                domain.state = DomainState::Off;
+    async fn stop_domain(&self, domain: &Ours, _deadline: Duration) -> Result<(), HostError> {
+        self.act(format!("stop domain {domain}"), |world| {
+            if world.domains.contains_key(&domain.uuid) {
+                world.domain(domain)?.state = DomainState::Off;
             }
             Ok(())
         })
@@ -163,8 +160,8 @@ impl Host for SimulatedHost {
         })
     }
 
-    async fn undefine_domain(&self, uuid: Uuid) -> Result<(), HostError> {
-        self.act(format!("undefine domain {uuid}"), |world| world.undefine_domain(uuid))
+    async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {
+        self.act(format!("undefine domain {domain}"), |world| world.undefine_domain(domain))
     }
 
     async fn console_tail(&self, uuid: Uuid, _lines: usize) -> Result<String, HostError> {

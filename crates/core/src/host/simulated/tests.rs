@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     host::{Certainty, Host as _},
-    model::{Accel, Digest, DiskSpec, Firmware, Mark, VolumeSpec},
+    model::{Accel, Digest, DiskSpec, Firmware, Mark, Ours, VolumeSpec},
 };
 
 fn host() -> SimulatedHost {
@@ -53,21 +53,40 @@ async fn refuses_as_libvirt_does() {
     assert_eq!(error.kind, HostErrorKind::Conflict);
     let error = host.rename_volume("web.0", "trash.0").await.unwrap_err();
     assert_eq!(error.kind, HostErrorKind::Conflict);
-    host.start_domain(web.uuid).await.unwrap();
-    assert_eq!(host.undefine_domain(web.uuid).await.unwrap_err().kind, HostErrorKind::Conflict);
-    host.stop_domain(web.uuid, std::time::Duration::ZERO).await.unwrap();
+    host.start_domain(&web.ours()).await.unwrap();
+    assert_eq!(host.undefine_domain(&web.ours()).await.unwrap_err().kind, HostErrorKind::Conflict);
+    host.stop_domain(&web.ours(), std::time::Duration::ZERO).await.unwrap();
     let refused = host.rename_volume("web.nvram", "trash.nvram").await.unwrap_err();
     assert_eq!(refused.kind, HostErrorKind::Conflict);
     host.world().domains.get_mut(&web.uuid).unwrap().saved = true;
-    assert_eq!(host.undefine_domain(web.uuid).await.unwrap_err().kind, HostErrorKind::Conflict);
+    assert_eq!(host.undefine_domain(&web.ours()).await.unwrap_err().kind, HostErrorKind::Conflict);
     host.world().domains.get_mut(&web.uuid).unwrap().saved = false;
     assert!(host.domain_xml(web.uuid).await.unwrap().is_some());
-    host.undefine_domain(web.uuid).await.unwrap();
-    host.undefine_domain(web.uuid).await.unwrap();
+    host.undefine_domain(&web.ours()).await.unwrap();
+    host.undefine_domain(&web.ours()).await.unwrap();
     assert_eq!(host.domain_xml(web.uuid).await.unwrap(), None);
     for file in ["web.0", "web.nvram"] {
         host.rename_volume(file, &format!("trash.{file}")).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn another_ones_domain_is_not_touched() {
+    let host = host();
+    let web = spec("web");
+    with_volume(&host, "web.0").await;
+    host.define_domain(&web).await.unwrap();
+    let other = Ours { fleet: "f123456789abcdef0123456789abcdef".parse().unwrap(), ..web.ours() };
+    let results = [
+        host.start_domain(&other).await,
+        host.stop_domain(&other, std::time::Duration::ZERO).await,
+        host.set_autostart(&other, false).await,
+        host.undefine_domain(&other).await,
+    ];
+    for result in results {
+        assert_eq!(result.unwrap_err().kind, HostErrorKind::Conflict);
+    }
+    assert_eq!(host.world().domains.len(), 1);
 }
 
 #[tokio::test]

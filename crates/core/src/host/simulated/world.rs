@@ -12,7 +12,7 @@ use crate::{
     host::trouble::Trouble,
     model::{
         DomainShape, DomainSpec, DomainState, DomainView, HostCard, HostView, NetworkSpec,
-        NetworkView, PoolView, Size, VolumeSpec, VolumeView,
+        NetworkView, NicSource, Ours, PoolView, Size, VolumeSpec, VolumeView,
     },
 };
 
@@ -191,13 +191,37 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn domain(&mut self, uuid: Uuid) -> Result<&mut WorldDomain, Trouble> {
+    /// Finds a domain that bears its mark.
+    pub(super) fn domain(&mut self, ours: &Ours) -> Result<&mut WorldDomain, Trouble> {
+        let uuid = ours.uuid;
         let absent = || Trouble::failed(format!("libvirt has no domain with UUID {uuid}"));
-        self.domains.get_mut(&uuid).ok_or_else(absent)
+        let domain = self.domains.get_mut(&uuid).ok_or_else(absent)?;
+        let mark = domain.marked.then_some(&domain.spec.mark);
+        if ours.is_proved_by(mark) {
+            return Ok(domain);
+        }
+        let name = &domain.spec.name;
+        Err(Trouble::conflict(format!("domain {name} does not bear the mark of {ours}")))
     }
 
-    pub(super) fn start_domain(&mut self, uuid: Uuid) -> Result<(), Trouble> {
-        let spec = self.domain(uuid)?.spec.clone();
+    pub(super) fn remove_network(&mut self, ours: &Ours) -> Result<(), Trouble> {
+        let Some((network, _)) = self.networks.get(&ours.uuid) else { return Ok(()) };
+        if !ours.is_proved_by(Some(&network.mark)) {
+            let why = format!("network {} does not bear its mark", network.name);
+            return Err(Trouble::conflict(why));
+        }
+        let source = NicSource::Network(network.name.clone());
+        let attached = |domain: &&WorldDomain| domain.spec.nics.iter().any(|n| n.source == source);
+        if let Some(user) = self.domains.values().find(attached) {
+            let why = format!("domain {} is attached to it", user.spec.name);
+            return Err(Trouble::conflict(why));
+        }
+        self.networks.remove(&ours.uuid);
+        Ok(())
+    }
+
+    pub(super) fn start_domain(&mut self, ours: &Ours) -> Result<(), Trouble> {
+        let spec = self.domain(ours)?.spec.clone();
         let files = spec.disks.iter().map(|disk| &disk.volume).chain(&spec.seed);
         for file in files {
             if !self.volumes.contains_key(file) {
@@ -208,19 +232,22 @@ impl World {
             let fresh = VolumeView { capacity: Size::from_mib(1), backing: None };
             self.volumes.entry(nvram).or_insert(fresh);
         }
-        self.domain(uuid)?.state = DomainState::Running;
+        self.domain(ours)?.state = DomainState::Running;
         Ok(())
     }
 
-    pub(super) fn undefine_domain(&mut self, uuid: Uuid) -> Result<(), Trouble> {
-        let Some(domain) = self.domains.get(&uuid) else { return Ok(()) };
+    pub(super) fn undefine_domain(&mut self, ours: &Ours) -> Result<(), Trouble> {
+        if !self.domains.contains_key(&ours.uuid) {
+            return Ok(());
+        }
+        let domain = self.domain(ours)?;
         if matches!(domain.state, DomainState::Running | DomainState::Paused) {
             return Err(Trouble::conflict(format!("domain {} runs", domain.spec.name)));
         }
         if domain.saved {
             return Err(Trouble::conflict(format!("domain {} is saved to disk", domain.spec.name)));
         }
-        self.domains.remove(&uuid);
+        self.domains.remove(&ours.uuid);
         Ok(())
     }
 }
