@@ -137,7 +137,7 @@ impl RealHost {
             }
         }
         for domain in &domains {
-            let files: BTreeSet<String> = domain.files()?;
+            let files: BTreeSet<String> = domain.files(&self.pool)?;
             by.extend(files.into_iter().map(|file| (file, format!("domain {}", domain.name()))));
         }
         Ok(Uses { since, by })

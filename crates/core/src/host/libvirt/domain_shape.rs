@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use xmltree::Element;
 
-use super::xml::{attribute, bytes, elements, mark_of, parse, text};
+use super::{
+    storage::POOL,
+    xml::{attribute, bytes, elements, mark_of, parse, text},
+};
 use crate::{
     host::trouble::Trouble,
     model::{DomainShape, Mark, NicSource, NicSpec, Size},
@@ -95,23 +98,29 @@ pub(super) fn is_attached_to(xml: &str, network: &str) -> Result<bool, Trouble> 
     Ok(interfaces.any(|nic| attribute(nic, &["source"], "network") == Some(network)))
 }
 
-/// Returns every file a domain names, wherever: disks, chains under them, kernels, NVRAM.
-pub(super) fn files_of(xml: &str) -> Result<BTreeSet<String>, Trouble> {
+/// Returns every file a domain names, wherever: disks, chains under them, kernels, NVRAM; volumes
+/// of our pool as files of its directory `pool`.
+pub(super) fn files_of(xml: &str, pool: &str) -> Result<BTreeSet<String>, Trouble> {
     let mut files = BTreeSet::new();
-    collect(&parse(xml)?, &mut files);
+    collect(&parse(xml)?, pool, &mut files);
     Ok(files)
 }
 
-fn collect(element: &Element, files: &mut BTreeSet<String>) {
+fn collect(element: &Element, pool: &str, files: &mut BTreeSet<String>) {
     if matches!(element.name.as_str(), "source" | "log") {
-        let named = ["file", "dev", "dir", "volume"].iter();
-        files.extend(named.filter_map(|name| element.attributes.get(*name).cloned()));
+        let value = |name: &str| element.attributes.get(name);
+        files.extend(["file", "dev", "dir"].iter().filter_map(|name| value(name).cloned()));
+        if let (Some(of), Some(volume)) = (value("pool"), value("volume"))
+            && of == POOL
+        {
+            files.insert(format!("{pool}/{volume}"));
+        }
     }
     if matches!(element.name.as_str(), "kernel" | "initrd" | "nvram" | "loader") {
         files.extend(element.get_text().map(|text| text.trim().to_owned()));
     }
     for child in elements(element) {
-        collect(child, files);
+        collect(child, pool, files);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{super::domain_xml::domain_xml, *};
 use crate::model::{Accel, Digest, DiskSpec, DomainSpec, Firmware};
 
-const POOL: &str = "/var/lib/libvirt/freehold";
+const DIRECTORY: &str = "/var/lib/libvirt/freehold";
 
 fn spec() -> DomainSpec {
     DomainSpec {
@@ -38,7 +38,7 @@ fn libvirts_own_form_has_the_shape_of_the_spec() {
     for xml in [include_str!("fixtures/uefi-inactive.xml"), include_str!("fixtures/uefi-live.xml")]
     {
         let (shape, mark) = shape_of(xml).unwrap();
-        assert_eq!(shape, DomainShape::of(&spec(), POOL));
+        assert_eq!(shape, DomainShape::of(&spec(), DIRECTORY));
         assert_eq!(mark, Some(spec().mark));
     }
 }
@@ -53,11 +53,13 @@ fn what_we_write_has_the_shape_of_the_spec() {
                 (0..30).map(|n| DiskSpec { volume: format!("disk.{n}"), backing: None }).collect();
             let network = NicSource::Network("lan".to_owned());
             spec.nics.push(NicSpec { mac: "02:00:00:00:00:01".parse().unwrap(), source: network });
-            let xml = domain_xml(&spec, POOL).unwrap();
+            let xml = domain_xml(&spec, DIRECTORY).unwrap();
             let (shape, mark) = shape_of(&xml).unwrap();
-            assert_eq!(shape, DomainShape::of(&spec, POOL));
+            assert_eq!(shape, DomainShape::of(&spec, DIRECTORY));
             assert_eq!(mark, Some(spec.mark));
-            let keeps = files_of(&xml).unwrap().contains(&format!("{POOL}/check-uefi.nvram"));
+            let keeps = files_of(&xml, DIRECTORY)
+                .unwrap()
+                .contains(&format!("{DIRECTORY}/check-uefi.nvram"));
             assert_eq!(keeps, firmware == Firmware::Uefi, "its variables lie in our pool");
         }
     }
@@ -92,10 +94,20 @@ fn an_interface_on_a_network_is_seen_whatever_its_type() {
 }
 
 #[test]
+fn a_volume_of_our_pool_is_a_file_of_its_directory() {
+    let source = |pool: &str| {
+        let disk = format!("<disk type='volume'><source pool='{pool}' volume='v'/></disk>");
+        files_of(&format!("<domain><devices>{disk}</devices></domain>"), "/srv/pool").unwrap()
+    };
+    assert!(source("freehold").contains("/srv/pool/v"));
+    assert!(source("default").is_empty(), "another pool's volume of that name");
+}
+
+#[test]
 fn names_every_file_of_a_chain() {
-    let files = files_of(include_str!("fixtures/uefi-live.xml")).unwrap();
+    let files = files_of(include_str!("fixtures/uefi-live.xml"), DIRECTORY).unwrap();
     for name in ["check-uefi.root.0", "image.tiny.qcow2", "check-uefi.seed.1"] {
-        assert!(files.contains(&format!("{POOL}/{name}")), "{name}");
+        assert!(files.contains(&format!("{DIRECTORY}/{name}")), "{name}");
     }
     assert!(files.contains("/var/lib/libvirt/qemu/nvram/check-uefi_VARS.fd"));
 }

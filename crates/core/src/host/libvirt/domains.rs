@@ -48,11 +48,11 @@ impl RawDomain {
         &self.name
     }
 
-    /// Returns every file that its definition or its running machine names.
-    pub(crate) fn files(&self) -> Result<BTreeSet<String>, Trouble> {
-        let mut files = files_of(&self.defined)?;
+    /// Returns every file that its definition or its running machine names; our pool is `pool`.
+    pub(crate) fn files(&self, pool: &str) -> Result<BTreeSet<String>, Trouble> {
+        let mut files = files_of(&self.defined, pool)?;
         if let Some(live) = &self.live {
-            files.extend(files_of(live)?);
+            files.extend(files_of(live, pool)?);
         }
         Ok(files)
     }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The name of our pool in libvirt.
-const POOL: &str = "freehold";
+pub(super) const POOL: &str = "freehold";
 
 /// Who owns our directory and files: the SSH user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
