@@ -33,13 +33,17 @@ pub(crate) struct Owner {
 pub(crate) struct PoolState {
     pub(crate) path: String,
     pub(crate) active: bool,
+    /// Whether making it went through: autostart is set last.
+    pub(crate) finished: bool,
 }
 
 impl Libvirt {
     pub(crate) async fn pool(&self) -> Result<Option<PoolState>, Trouble> {
         self.read(|connect| {
             let Some(pool) = pool_of(connect)? else { return Ok(None) };
-            Ok(Some(PoolState { path: pool_path(&pool.xml_desc(0)?)?, active: pool.is_active()? }))
+            let path = pool_path(&pool.xml_desc(0)?)?;
+            let (active, finished) = (pool.is_active()?, pool.autostart()?);
+            Ok(Some(PoolState { path, active, finished }))
         })
         .await
     }
