@@ -142,7 +142,9 @@ impl Prometheus {
             return Vec::new();
         };
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        match tokio::net::lookup_host((bare, self.port())).await {
+        let looked = timeout(CONNECT, tokio::net::lookup_host((bare, self.port()))).await;
+        let late = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        match looked.unwrap_or_else(late) {
             Ok(found) => found.map(|address| address.ip()).collect(),
             Err(error) => {
                 tracing::debug!(host, %error, "cannot find Prometheus");

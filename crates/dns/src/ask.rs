@@ -30,6 +30,8 @@ use tokio::{
 
 const UDP_PATIENCE: Duration = Duration::from_secs(1);
 const TCP_PATIENCE: Duration = Duration::from_secs(3);
+/// The resolver of this machine waits much longer for name servers that are down.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 /// A host may have to open an SSH channel first.
 const HOST_PATIENCE: Duration = Duration::from_secs(5);
 const DNS_PORT: u16 = 53;
@@ -118,9 +120,12 @@ impl NameServer {
     /// Finds a way to a server: UDP, TCP, then TCP through each host.
     pub async fn reach(server: &DnsServer, hosts: &Hosts) -> Result<Self, AskError> {
         let place = place_of(server);
-        let found = tokio::net::lookup_host(&place).await;
-        let addresses: Vec<SocketAddr> =
-            found.map_err(|error| AskError::Resolve(place.clone(), error))?.collect();
+        let looked = timeout(LOOKUP_PATIENCE, tokio::net::lookup_host(&place)).await;
+        let late = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        let addresses: Vec<SocketAddr> = looked
+            .unwrap_or_else(late)
+            .map_err(|error| AskError::Resolve(place.clone(), error))?
+            .collect();
         for address in &addresses {
             let ways = [Way::Udp(*address, udp_exchange(*address)), Way::Tcp(*address)];
             for way in ways {
