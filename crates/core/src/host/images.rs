@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 
 use super::{
     Progress,
@@ -23,19 +23,24 @@ const UPLOADS: usize = 2;
 const NO_TOOL: u32 = 127;
 const NO_ROOM: u32 = 28;
 
-/// `$1` directory, `$2` staging name, `$3` length.
+/// `$1` directory, `$2` staging name, `$3` length, `$4` what older runs' staging names begin with.
+/// The state's lock sees to it that those runs are over.
 const SEND: &str = r#"
     cd -- "$1" || exit 1;
+    rm -f -- "$4"*;
     free=$(stat -f -c '%a %S' .) || exit 1;
     if [ $(( ${free% *} * ${free#* } )) -le "$3" ]; then exit 28; fi;
-    trap 'exit 1' HUP TERM PIPE;
+    trap 'rm -f -- "$2"; exit 1' HUP INT TERM PIPE;
     if cat > "$2" && [ "$(wc -c < "$2")" -eq "$3" ]; then exit 0; fi;
     rm -f -- "$2"; echo 'the file did not arrive completely' >&2; exit 1
 "#;
 
-/// `$1` directory, `$2` staging name, `$3` address. Fails with 127 where there is no tool.
+/// `$1` directory, `$2` staging name, `$3` address, `$4` as above. Fails with 127 where there is no
+/// tool. A fetch goes on when we are gone, so what it leaves is for the next run to remove.
 const FETCH: &str = r#"
     cd -- "$1" || exit 1;
+    rm -f -- "$4"*;
+    trap 'rm -f -- "$2"; exit 1' HUP INT TERM PIPE;
     if command -v curl >/dev/null 2>&1; then
       curl -fsSL --proto =http,https --proto-redir =http,https --connect-timeout 15 --retry 2
         --speed-limit 1000 --speed-time 60 -o "$2" -- "$3" && exit 0;
@@ -68,6 +73,8 @@ pub(crate) struct Images {
     deadline: Duration,
     long_deadline: Duration,
     uploads: Semaphore,
+    /// One image may have several names in a fleet; its file comes once.
+    turns: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     /// What guests see of images in the pool.
     sizes: Mutex<BTreeMap<String, Size>>,
 }
@@ -80,8 +87,8 @@ impl Images {
         long_deadline: Duration,
     ) -> Self {
         let uploads = Semaphore::new(UPLOADS);
-        let sizes = Mutex::default();
-        Self { transport, pool: pool.to_owned(), deadline, long_deadline, uploads, sizes }
+        let (turns, sizes) = (Mutex::default(), Mutex::default());
+        Self { transport, pool: pool.to_owned(), deadline, long_deadline, uploads, turns, sizes }
     }
 
     /// Sends an image from this machine.
@@ -92,14 +99,15 @@ impl Images {
         progress: &Progress,
     ) -> Result<(), Trouble> {
         let length = check_here(source).await?;
-        let _turn = self.uploads.acquire().await.map_err(Trouble::failed)?;
+        let _turn = self.turn(spec).await;
+        let _upload = self.uploads.acquire().await.map_err(Trouble::failed)?;
         if self.has(spec).await? {
             return Ok(());
         }
-        let staging = staging(spec);
+        let (staging, stale) = staging(spec);
         let sent = async {
             let size = length.to_string();
-            let command = Command::new(SEND, [self.pool.as_str(), &staging, &size])?;
+            let command = Command::new(SEND, [self.pool.as_str(), &staging, &size, &stale])?;
             let stdin = Stdin::File(source, progress);
             let output = self.transport.run(&command, stdin, self.deadline).await?;
             if output.code == NO_ROOM {
@@ -121,13 +129,14 @@ impl Images {
         if !(url.starts_with("https://") || url.starts_with("http://")) {
             return Ok(false);
         }
-        let _turn = self.uploads.acquire().await.map_err(Trouble::failed)?;
+        let _turn = self.turn(spec).await;
+        let _upload = self.uploads.acquire().await.map_err(Trouble::failed)?;
         if self.has(spec).await? {
             return Ok(true);
         }
-        let staging = staging(spec);
+        let (staging, stale) = staging(spec);
         let fetched = async {
-            let command = Command::new(FETCH, [self.pool.as_str(), &staging, url])?;
+            let command = Command::new(FETCH, [self.pool.as_str(), &staging, url, &stale])?;
             let day = Duration::from_hours(24);
             let output = tokio::select! {
                 output = self.transport.run(&command, Stdin::Nothing, day) => output?,
@@ -145,6 +154,11 @@ impl Images {
             }
         };
         self.clean_unless(fetched.await, &staging).await
+    }
+
+    async fn turn(&self, spec: &ImageSpec) -> OwnedMutexGuard<()> {
+        let turn = Arc::clone(self.turns.lock().await.entry(spec.volume.clone()).or_default());
+        turn.lock_owned().await
     }
 
     /// Refuses a disk that is smaller than the image it would be cloned from: what is past its end
@@ -237,8 +251,10 @@ impl Images {
     }
 }
 
-fn staging(spec: &ImageSpec) -> String {
-    format!(".staging-{}-{}", std::process::id(), spec.volume)
+/// Returns the name an image has while it comes, and what the names of older runs begin with.
+fn staging(spec: &ImageSpec) -> (String, String) {
+    let stale = format!(".staging-{}-{}-", spec.fleet.short(), spec.volume);
+    (format!("{stale}{}", std::process::id()), stale)
 }
 
 fn refused(error: ImageError) -> Trouble {
@@ -266,4 +282,27 @@ async fn check_here(source: &Path) -> Result<u64, Trouble> {
     file.take(HEADER_LENGTH as u64).read_to_end(&mut head).await.map_err(bad)?;
     Header::of_image(&head).map_err(refused)?;
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_older_run_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let pool = dir.path().to_str().unwrap();
+        for left in [".staging-a-x-1", ".staging-a-x-22", ".staging-b-x-1", ".staging-a-y-1"] {
+            std::fs::write(dir.path().join(left), "half").unwrap();
+        }
+        let words = [pool, ".staging-a-x-3", "4", ".staging-a-x-"];
+        let command = Command::new(SEND, words).unwrap();
+        let soon = Duration::from_secs(10);
+        let sent = Transport::Local.run(&command, Stdin::Bytes(b"cut"), soon).await.unwrap();
+        assert_eq!(sent.complaint(), "the file did not arrive completely");
+        let left = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, [".staging-a-y-1", ".staging-b-x-1"]);
+    }
 }

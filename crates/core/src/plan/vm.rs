@@ -407,5 +407,5 @@ fn not_yet(path: &str, from: impl Display, to: impl Display) -> Withheld {
 pub(super) fn needed_image(world: &World<'_>, work: &VmWork) -> Option<crate::model::ImageSpec> {
     let needs = work.volumes.iter().any(|volume| volume.backing.is_some());
     let vm = world.fleet.vms.get(&work.vm).filter(|_| needs)?;
-    Some(image_spec(&world.fleet.images[&vm.image]))
+    Some(image_spec(world.fleet.id, &world.fleet.images[&vm.image]))
 }

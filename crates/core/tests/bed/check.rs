@@ -49,7 +49,8 @@ impl Bed {
 
     fn check_volumes(&self, context: &str) {
         let (fleet, decided, snapshot) = (self.fleet(), self.decided(), self.snapshot());
-        let images: BTreeSet<_> = fleet.images.values().map(|i| image_spec(i).volume).collect();
+        let images: BTreeSet<_> =
+            fleet.images.values().map(|i| image_spec(fleet.id, i).volume).collect();
         for (host, simulated) in &self.hosts {
             let mut wanted: BTreeSet<String> = BTreeSet::new();
             for (name, block) in &fleet.vms {
