@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::StreamExt;
@@ -13,9 +14,13 @@ use tokio::{io::AsyncWriteExt, sync::Mutex};
 use super::{Failure, FailureKind, causes_of};
 use crate::{
     host::{Host, Progress},
-    model::{Checksum, Fleet, ImageName, ImageSource, ImageSpec, hex_of},
+    model::{Checksum, Fleet, ImageName, ImageSource, ImageSpec, hex_of, without_query},
     state::Outcome,
 };
+
+const CONNECT: Duration = Duration::from_secs(15);
+/// How long nothing may come.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Where images come from, and one gate each, so that several hosts do not download one twice.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ impl<'a> Images<'a> {
         }
         let failed = |causes: Vec<String>| Failure {
             what: what.to_owned(),
-            causes: [vec![format!("cannot download {url}")], causes].concat(),
+            causes: [vec![format!("cannot download {}", without_query(url))], causes].concat(),
             hint: Some("neither the host nor this machine got it: is the address right?".into()),
             kind: FailureKind::Input,
             outcome: Outcome::Failed,
@@ -76,10 +81,14 @@ impl<'a> Images<'a> {
             .await
             .map_err(|error| failed(vec![error.to_string()]))?;
         let staging = self.cache.join(format!(".{}.part", spec.volume));
-        let digest = fetch(url, &staging, &spec.checksum, progress).await.map_err(failed)?;
+        let fetched = fetch(url, &staging, &spec.checksum, progress).await;
+        if fetched.is_err() {
+            drop(tokio::fs::remove_file(&staging).await);
+        }
+        let digest = fetched.map_err(failed)?;
         if digest != spec.checksum.hex() {
             drop(tokio::fs::remove_file(&staging).await);
-            let (have, want) = (digest, spec.checksum.hex());
+            let (url, have, want) = (without_query(url), digest, spec.checksum.hex());
             return Err(Failure {
                 what: what.to_owned(),
                 causes: vec![format!("{url} hashes to {have}, the fleet says {want}")],
@@ -104,7 +113,11 @@ async fn fetch(
 ) -> Result<String, Vec<String>> {
     let words = |error: &dyn std::error::Error| causes_of(error);
     let io = |error: std::io::Error| words(&error);
-    let answer = reqwest::get(url)
+    let client = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE);
+    let client = client.build().map_err(|error| words(&error))?;
+    let answer = client
+        .get(url)
+        .send()
         .await
         .and_then(reqwest::Response::error_for_status)
         .map_err(|error| words(&error.without_url()))?;
@@ -158,4 +171,15 @@ pub(super) fn told(step: usize, listener: &Arc<dyn crate::events::Listener>) -> 
     Arc::new(move |done, total| {
         listener.on(crate::events::Event::StepProgress { step, done, total });
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_not_shown() {
+        assert_eq!(without_query("https://x.org/a.qcow2?key=poison"), "https://x.org/a.qcow2?…");
+        assert_eq!(without_query("https://x.org/a.qcow2"), "https://x.org/a.qcow2");
+    }
 }

@@ -14,7 +14,7 @@ use super::{
     transport::Transport,
     trouble::Trouble,
 };
-use crate::model::{ImageSpec, Size};
+use crate::model::{ImageSpec, Size, without_query};
 
 /// How many images may come to one host at a time.
 const UPLOADS: usize = 2;
@@ -35,19 +35,23 @@ const SEND: &str = r#"
     rm -f -- "$2"; echo 'the file did not arrive completely' >&2; exit 1
 "#;
 
-/// `$1` directory, `$2` staging name, `$3` address, `$4` as above. Fails with 127 where there is no
-/// tool. A fetch goes on when we are gone, so what it leaves is for the next run to remove.
+/// `$1` directory, `$2` staging name, `$3` what older runs' begin with. The address comes on stdin,
+/// since everybody reads the process list. Fails with 127 where there is no tool. A fetch goes on
+/// when we are gone, so what it leaves is for the next run to remove.
 const FETCH: &str = r#"
     cd -- "$1" || exit 1;
-    rm -f -- "$4"*;
+    rm -f -- "$3"*;
     trap 'rm -f -- "$2"; exit 1' HUP INT TERM PIPE;
+    IFS= read -r url || exit 1;
     if command -v curl >/dev/null 2>&1; then
-      curl -fsSL --proto =http,https --proto-redir =http,https --connect-timeout 15 --retry 2
-        --speed-limit 1000 --speed-time 60 -o "$2" -- "$3" && exit 0;
+      printf 'url = "%s"\n' "$url" |
+        curl -K - -gfsSL --proto =http,https --proto-redir =http,https --connect-timeout 15
+        --retry 2 --speed-limit 1000 --speed-time 60 -o "$2" && exit 0;
       code=$?; rm -f -- "$2"; [ $code = 23 ] && exit 28; exit 1;
     fi;
     if command -v wget >/dev/null 2>&1; then
-      wget -q --tries 2 --timeout 60 --connect-timeout 15 -O "$2" -- "$3" && exit 0;
+      printf '%s\n' "$url" |
+        wget -q --tries 2 --timeout 60 --connect-timeout 15 -O "$2" -i - && exit 0;
       code=$?; rm -f -- "$2"; [ $code = 3 ] && exit 28; exit 1;
     fi;
     exit 127
@@ -126,7 +130,9 @@ impl Images {
         url: &str,
         progress: &Progress,
     ) -> Result<bool, Trouble> {
-        if !(url.starts_with("https://") || url.starts_with("http://")) {
+        // A line of curl's own language, in quotes: config lets neither of these through.
+        let odd = |c: char| c.is_control() || "\"\\".contains(c);
+        if !(url.starts_with("https://") || url.starts_with("http://")) || url.contains(odd) {
             return Ok(false);
         }
         let _turn = self.turn(spec).await;
@@ -136,10 +142,11 @@ impl Images {
         }
         let (staging, stale) = staging(spec);
         let fetched = async {
-            let command = Command::new(FETCH, [self.pool.as_str(), &staging, url, &stale])?;
-            let day = Duration::from_hours(24);
+            let command = Command::new(FETCH, [self.pool.as_str(), &staging, &stale])?;
+            let (day, address) = (Duration::from_hours(24), format!("{url}\n"));
+            let stdin = Stdin::Bytes(address.as_bytes());
             let output = tokio::select! {
-                output = self.transport.run(&command, Stdin::Nothing, day) => output?,
+                output = self.transport.run(&command, stdin, day) => output?,
                 never = self.watch(&staging, progress) => never,
             };
             match output.code {
@@ -148,7 +155,8 @@ impl Images {
                     .hint("make room in the pool's file system")),
                 NO_TOOL => Ok(false),
                 _ => {
-                    tracing::info!(why = output.complaint(), url, "the host cannot fetch it");
+                    let (why, url) = (output.complaint(), without_query(url));
+                    tracing::info!(why, url, "the host cannot fetch it");
                     Ok(false)
                 }
             }

@@ -23,3 +23,11 @@ pub enum ImageSource {
     /// An `http://` or `https://` address.
     Url(String),
 }
+
+/// Returns an address as it may be shown: a query is often a key.
+pub(crate) fn without_query(url: &str) -> String {
+    match url.split_once(['?', '#']) {
+        Some((place, _)) => format!("{place}?…"),
+        None => url.to_owned(),
+    }
+}

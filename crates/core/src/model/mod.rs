@@ -29,6 +29,7 @@ pub use edit::{Edit, EditKey, RecordKind, TargetGroup};
 pub use field::Field;
 pub use fleet::Fleet;
 pub use host::{Accel, Connection, Host, SshTarget};
+pub(crate) use image::without_query;
 pub use image::{Image, ImageSource};
 pub use impact::Impact;
 pub use inventory::{Inventory, InventoryVm, VmState};
