@@ -132,7 +132,7 @@ async fn pool_and_files(check: &mut Check) -> Outcome {
         fleets: BTreeMap::from([("f".to_owned(), 3)]),
         volumes: BTreeMap::new(),
     };
-    host.write_card(&card).await?;
+    host.write_card(mark("card").fleet, &card).await?;
     check.step("write card");
     let pool = check.view().await?.pool.ok_or("no pool")?;
     must(pool.card == Some(card), "the card is read back")?;

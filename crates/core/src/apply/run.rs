@@ -317,7 +317,7 @@ async fn on_host(
 ) -> Result<(), HostError> {
     match act {
         Act::CreatePool => host.create_pool().await,
-        Act::WriteCard(card) => host.write_card(card).await,
+        Act::WriteCard { fleet, card } => host.write_card(*fleet, card).await,
         Act::DefineNetwork(spec) => host.define_network(spec).await,
         Act::RemoveNetwork { network } => host.remove_network(network).await,
         Act::CreateVolume(spec) => host.create_volume(spec).await,

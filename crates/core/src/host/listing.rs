@@ -101,7 +101,8 @@ fn cut_short() -> Trouble {
     Trouble::failed("the list of the pool's files cannot be read")
 }
 
-fn card_of(bytes: &[u8]) -> Result<HostCard, Trouble> {
+/// Reads a host's card.
+pub(crate) fn card_of(bytes: &[u8]) -> Result<HostCard, Trouble> {
     let file = HostCard::FILE;
     let card: HostCard = serde_json::from_slice(bytes)
         .map_err(|error| Trouble::input(format!("{file} is damaged: {error}")))?;

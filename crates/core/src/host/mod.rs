@@ -33,7 +33,7 @@ pub use guest::{Guest, GuestTarget};
 pub use qcow2::ImageError;
 
 use crate::model::{
-    DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
+    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
 };
 
 /// Called with bytes done and, when known, bytes in all.
@@ -53,8 +53,9 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Makes our pool and starts it; one that is there is left alone.
     async fn create_pool(&self) -> Result<(), HostError>;
 
-    /// Replaces `freehold-host.json` in our pool atomically.
-    async fn write_card(&self, card: &HostCard) -> Result<(), HostError>;
+    /// Replaces one fleet's part of `freehold-host.json` in our pool, atomically: others may have
+    /// written theirs since it was looked at. Refused when it is another host's by now.
+    async fn write_card(&self, fleet: FleetId, card: &HostCard) -> Result<(), HostError>;
 
     /// Makes libvirt see files that were written past it; once per batch.
     async fn refresh_pool(&self) -> Result<(), HostError>;

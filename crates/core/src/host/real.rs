@@ -13,13 +13,14 @@ use super::{
     files::{self, Durable, Readers},
     images::Images,
     libvirt::{Libvirt, Owner, console_file},
+    listing,
     observe::Uses,
     ssh::Stdin,
     transport::Transport,
     trouble::Trouble,
 };
 use crate::model::{
-    DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
+    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
 };
 
 /// A host with sshd and libvirt, or this machine.
@@ -187,6 +188,11 @@ impl RealHost {
     }
 }
 
+pub(super) fn strange_card() -> Trouble {
+    let hint = "somebody else made it a host of freehold meanwhile: plan again";
+    Trouble::conflict("its card bears another host's id than the one that was seen").hint(hint)
+}
+
 /// Returns the last lines that say something, without what moves a terminal's cursor or colours.
 fn last_lines(text: &str, count: usize) -> String {
     let plain = plain(text);
@@ -233,10 +239,13 @@ impl Host for RealHost {
         act(self, || format!("create pool in {}", self.pool), made.await)
     }
 
-    async fn write_card(&self, card: &HostCard) -> Result<(), HostError> {
+    async fn write_card(&self, fleet: FleetId, card: &HostCard) -> Result<(), HostError> {
         let path = format!("{}/{}", self.pool, HostCard::FILE);
         let written = async {
-            let mut json = serde_json::to_vec_pretty(card).map_err(Trouble::failed)?;
+            let there = files::read(&self.transport, &path, self.deadlines.call).await?;
+            let there = there.as_deref().map(listing::card_of).transpose()?;
+            let merged = card.merged_into(there, fleet).ok_or_else(strange_card)?;
+            let mut json = serde_json::to_vec_pretty(&merged).map_err(Trouble::failed)?;
             json.push(b'\n');
             self.put(&path, &json, PUBLIC).await
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DomainSpec, HostName, Mark, NicSpec, Size};
+use super::{DomainSpec, FleetId, HostName, Mark, NicSpec, Size};
 
 /// What was seen of all hosts. A host that is missing here was not asked.
 pub type Observed = BTreeMap<HostName, Seen>;
@@ -68,6 +68,23 @@ impl HostCard {
     pub const FILE: &str = "freehold-host.json";
     /// The form written today.
     pub const FORMAT: u32 = 1;
+
+    /// Returns the card that lies on the host with one fleet's part as in this one; `None` when it
+    /// is another host's.
+    pub(crate) fn merged_into(&self, there: Option<Self>, fleet: FleetId) -> Option<Self> {
+        let Some(mut card) = there else { return Some(self.clone()) };
+        if card.host != self.host {
+            return None;
+        }
+        let fleet = fleet.to_string();
+        if let Some(serial) = self.fleets.get(&fleet) {
+            card.fleets.insert(fleet.clone(), *serial);
+        }
+        if let Some(volumes) = self.volumes.get(&fleet) {
+            card.volumes.insert(fleet, volumes.clone());
+        }
+        Some(card)
+    }
 }
 
 /// A file of our pool.

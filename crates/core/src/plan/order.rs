@@ -131,7 +131,7 @@ impl Order<'_> {
         }
         let card = self.card_with(host, added);
         let id = card.host;
-        let step = self.on(host, Act::WriteCard(card), &pool);
+        let step = self.on(host, Act::WriteCard { fleet: self.plan.fleet, card }, &pool);
         self.steps[step].claims = vec![Fact::Host { host: host.clone(), id }];
         ground.base = vec![step];
     }

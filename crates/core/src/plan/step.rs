@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        DomainSpec, Edit, HostCard, HostName, ImageSpec, NetworkSpec, Ours, VmName, VolumeSpec,
+        DomainSpec, Edit, FleetId, HostCard, HostName, ImageSpec, NetworkSpec, Ours, VmName,
+        VolumeSpec,
     },
     state::Fact,
 };
@@ -36,8 +37,13 @@ pub struct Step {
 pub enum Act {
     /// Make our pool.
     CreatePool,
-    /// Replace the host's card.
-    WriteCard(HostCard),
+    /// Replace a fleet's part of the host's card.
+    WriteCard {
+        /// Whose part.
+        fleet: FleetId,
+        /// The card.
+        card: HostCard,
+    },
     /// Define and start a network.
     DefineNetwork(NetworkSpec),
     /// Stop and undefine a network.
@@ -164,7 +170,7 @@ impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreatePool => f.write_str("create pool"),
-            Self::WriteCard(_) => f.write_str("write the host's card"),
+            Self::WriteCard { .. } => f.write_str("write the host's card"),
             Self::DefineNetwork(spec) => write!(f, "define network {}", spec.name),
             Self::RemoveNetwork { network, .. } => write!(f, "remove network {network}"),
             Self::StoreImage(spec) => write!(f, "bring image {}", spec.name),

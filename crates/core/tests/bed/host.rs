@@ -8,7 +8,9 @@ use freehold_core::{
         Host, HostError, Progress, Stream,
         simulated::{Fault, SimulatedHost},
     },
-    model::{DomainSpec, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec},
+    model::{
+        DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
+    },
 };
 use uuid::Uuid;
 
@@ -64,8 +66,8 @@ impl Host for TrickyHost {
         changing!(self, self.inner.create_pool())
     }
 
-    async fn write_card(&self, card: &HostCard) -> Result<(), HostError> {
-        changing!(self, self.inner.write_card(card))
+    async fn write_card(&self, fleet: FleetId, card: &HostCard) -> Result<(), HostError> {
+        changing!(self, self.inner.write_card(fleet, card))
     }
 
     async fn refresh_pool(&self) -> Result<(), HostError> {

@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::{Answer, SimulatedHost, xml_of};
 use crate::{
-    host::{Host, HostError, Progress, Stream, trouble::Trouble},
+    host::{Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
     model::{
-        DomainSpec, DomainState, Host as HostBlock, HostCard, HostName, HostView, ImageSpec,
-        NetworkSpec, Ours, Size, VolumeSpec, VolumeView,
+        DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
+        ImageSpec, NetworkSpec, Ours, Size, VolumeSpec, VolumeView,
     },
 };
 
@@ -34,10 +34,11 @@ impl Host for SimulatedHost {
         })
     }
 
-    async fn write_card(&self, card: &HostCard) -> Result<(), HostError> {
+    async fn write_card(&self, fleet: FleetId, card: &HostCard) -> Result<(), HostError> {
         self.act("write card".to_owned(), |world| {
             world.started_pool()?;
-            world.card = Some(card.clone());
+            let there = world.card.clone();
+            world.card = Some(card.merged_into(there, fleet).ok_or_else(strange_card)?);
             Ok(())
         })
     }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     host::{Certainty, Host as _},
-    model::{Accel, Digest, DiskSpec, Firmware, Mark, Ours, VolumeSpec},
+    model::{Accel, Digest, DiskSpec, Firmware, HostCard, Mark, Ours, VolumeSpec},
 };
 
 fn host() -> SimulatedHost {
@@ -87,6 +87,27 @@ async fn another_ones_domain_is_not_touched() {
         assert_eq!(result.unwrap_err().kind, HostErrorKind::Conflict);
     }
     assert_eq!(host.world().domains.len(), 1);
+}
+
+#[tokio::test]
+async fn two_fleets_keep_their_parts_of_the_card() {
+    let host = host();
+    host.create_pool().await.unwrap();
+    let card = |fleet: &str, id: u128| HostCard {
+        format: HostCard::FORMAT,
+        host: Uuid::from_u128(id),
+        fleets: [(fleet.to_owned(), 1)].into(),
+        volumes: [(fleet.to_owned(), vec![format!("{fleet}.root.0")])].into(),
+    };
+    let names = ["0123456789abcdef0123456789abcdef", "f123456789abcdef0123456789abcdef"];
+    for name in names {
+        host.write_card(name.parse().unwrap(), &card(name, 1)).await.unwrap();
+    }
+    let seen = host.world().card.clone().unwrap();
+    assert!(names.iter().all(|name| seen.fleets[*name] == 1 && seen.volumes[*name].len() == 1));
+    let stranger = host.write_card(names[0].parse().unwrap(), &card(names[0], 2)).await;
+    assert_eq!(stranger.unwrap_err().kind, HostErrorKind::Conflict);
+    assert_eq!(host.world().card, Some(seen));
 }
 
 #[tokio::test]
