@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     model::{
-        Accel, Disk, DomainShape, DomainSpec, DomainState, DomainView, Field, Fleet, HostView, Impact,
-        Mark, NicSource, Vm, VmName, VolumeSpec, Wait,
+        Accel, Disk, DomainShape, DomainSpec, DomainState, DomainView, Field, Fleet, HostView,
+        Impact, Mark, NicSource, Vm, VmName, VolumeSpec, Wait,
     },
     state::{VmDecision, VmRecord},
 };
