@@ -16,7 +16,9 @@ const SCRIPT: &str = r#"
     cd -- "$1" || exit 44; card=$2; head=$3; shift 3;
     stat -f -c 'free %a %S' . || exit 1;
     for b; do if [ -d "/sys/class/net/$b/bridge" ]; then printf 'bridge %s\n' "$b"; fi; done;
-    if [ -e "$card" ]; then printf 'card %s\n' "$(wc -c < "$card")"; cat -- "$card" || exit 1; fi;
+    if [ -e "$card" ]; then
+      text=$(cat -- "$card") || exit 1; printf 'card %s\n%s' "${#text}" "$text";
+    fi;
     set --; shut=; ls >/dev/null || exit 1;
     for f in *; do
       if [ -f "$f" ] && [ "$f" != "$card" ]; then

@@ -65,9 +65,11 @@ impl RealHost {
     /// Reads the pool's directory; `Ok(Err)` when the directory itself cannot be read, which is no
     /// trouble where there is no pool yet.
     async fn list(&self, bridges: &[String]) -> Result<Result<Listing, Trouble>, Trouble> {
-        const TRIES: usize = 3;
+        const TRIES: u64 = 10;
         let command = listing::command(&self.pool, bridges)?;
-        for _ in 0..TRIES {
+        for again in 0..TRIES {
+            // Other fleets may be at work in the same pool.
+            tokio::time::sleep(std::time::Duration::from_millis(20 * again)).await;
             let output = self.transport.run(&command, Stdin::Nothing, self.deadlines.call).await?;
             match output.code {
                 0 => {
