@@ -382,6 +382,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn facts_of_older_journals_still_read() {
+        let read = |text: &str| Fact::from(serde_json::from_str::<FactWire>(text).unwrap());
+        let vm: VmName = "web-0".parse().unwrap();
+        let gone = Fact::VmGone { vm, kept: None };
+        assert_eq!(read(r#"{"fact":"vm-gone","vm":"web-0"}"#), gone);
+        let mut older = serde_json::to_value(FactWire::from(&vm_fact())).unwrap();
+        let record = older["record"].as_object_mut().unwrap();
+        assert!(record.remove("unready").is_none(), "what is false is not written");
+        assert_eq!(read(&older.to_string()), vm_fact());
+    }
+
     #[tokio::test]
     async fn a_torn_last_line_never_took_effect() {
         let folder = tempfile::tempdir().unwrap();
