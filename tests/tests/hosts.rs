@@ -247,11 +247,24 @@ fn a_network_behind_a_host_is_made_used_and_taken_away() {
     let inner = vm(&lab, "behind", "host.rack1", "").replace("nic \"lan\" {}", "nic \"behind\" {}");
     let digest = common::sha256(&lab);
     let picture = image(&lab.image().display().to_string(), &digest).replace("blank", "guest");
-    let text = fleet("behind", &(RACK1.to_owned() + network + &picture + &inner));
+    let file = format!(
+        "prometheus \"main\" {{\n  path = \"{}\"\n}}\n",
+        common::targets_file(&lab, "behind")
+    );
+    let inner =
+        inner.replace("cloud_init {", "metrics \"node\" {\n    port = 9100\n  }\n  cloud_init {");
+    let text = fleet("behind", &(RACK1.to_owned() + network + &picture + &file + &inner));
     let bed = Bed::new(&lab, &text).unwrap();
     let _gone = Gone(&bed, "behind");
+    // Nobody outside reaches it, so nobody is told of it, unless the fleet says so.
+    let said = bed.expect(1, &["apply", "--yes"]).unwrap();
+    says(&said, &["no address to publish", "`publish = true`"]);
+    let targets = || fs::read_to_string(common::targets_file(&lab, "behind")).unwrap_or_default();
+    assert!(!targets().contains("10.91.13.10"), "{}", targets());
+    bed.edit("nic \"behind\" {}", "nic \"behind\" {\n    publish = true\n  }").unwrap();
     says(&bed.expect(0, &["plan"]).unwrap(), &["+ network behind: nat 10.91.13.0/24"]);
     bed.expect(0, &["apply", "--yes"]).unwrap();
+    assert!(targets().contains("10.91.13.10:9100"), "{}", targets());
     let info = virsh(&lab, "rack1", "net-info behind");
     for word in ["Active:         yes", "Persistent:     yes", "Autostart:      yes"] {
         assert!(info.contains(word), "{info}");
@@ -295,8 +308,8 @@ fn this_machines_own_libvirt_is_a_host_too() {
     // Inside rack1 everything is as on a host whose user runs freehold there.
     let parts = Run::new("pgrep").args(["-f", "inside.sh rack1 "]).ok().unwrap();
     let namespaced = |pid: &&str| {
-        let own = fs::read_link("/proc/self/ns/mnt").unwrap();
-        fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|space| space != own)
+        let own = fs::read_link("/proc/self/ns/pid").unwrap();
+        fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|space| space != own)
     };
     let pid = parts.text().lines().find(namespaced).unwrap().to_owned();
     let folder = lab.dir().join("rack1/root/localfleet");

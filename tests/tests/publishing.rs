@@ -36,9 +36,9 @@ const RIGHT: &str = "http://10.77.0.1:8081";
 
 /// Applies while the server is as told: the VM is made, these words are said, the name is pending;
 /// then the server is right, and the next apply publishes.
-fn pends(bed: Bed, name: &str, address: &str, words: &[&str]) {
+fn pends(bed: &Bed, name: &str, address: &str, words: &[&str]) {
     let lab = bed.lab().clone();
-    let _gone = Gone(&bed, name);
+    let _gone = Gone(bed, name);
     let said = bed.expect(3, &["apply", "--yes"]).unwrap();
     says(&said, words);
     says(&said, &["dns main"]);
@@ -47,7 +47,7 @@ fn pends(bed: Bed, name: &str, address: &str, words: &[&str]) {
     assert_eq!(all_domains(&lab, name), [name], "a VM does not wait for a name");
     let status = bed.expect(3, &["status"]).unwrap();
     says(&status, &[&format!("{name}  rack1  running"), "pending: dns main"]);
-    right(&bed);
+    right(bed);
     bed.expect(0, &["apply", "--yes"]).unwrap();
     let record = format!("{name}.{name}.example.org");
     assert_eq!(lab.dig(&record, "A").unwrap(), [address]);
@@ -57,6 +57,7 @@ fn pends(bed: Bed, name: &str, address: &str, words: &[&str]) {
     common::small::turn_off(&lab, name);
     bed.expect(0, &["destroy", "--yes"]).unwrap();
     assert_eq!(lab.dig(&record, "A").unwrap(), [""; 0]);
+    lab.powerdns().delete_zone(&format!("{name}.example.org")).unwrap();
 }
 
 /// Makes the fleet's name server the right one.
@@ -75,7 +76,7 @@ fn a_wrong_api_key_leaves_names_pending() {
     let lab = lab();
     let bed = named(&lab, "keywrong", RIGHT, "10.77.0.150");
     bed.edit("env(\"PDNS_API_KEY\")", "\"not-the-key\"").unwrap();
-    pends(bed, "keywrong", "10.77.0.150", &["401", "hint: `api_key` must be"]);
+    pends(&bed, "keywrong", "10.77.0.150", &["401", "hint: `api_key` must be"]);
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn a_name_server_that_is_not_there_leaves_names_pending() {
     let lab = lab();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let bed = named(&lab, "closed", &format!("http://127.0.0.1:{port}"), "10.77.0.151");
-    pends(bed, "closed", "10.77.0.151", &["does not answer", "Connection refused", "hint: `url`"]);
+    pends(&bed, "closed", "10.77.0.151", &["does not answer", "Connection refused", "hint: `url`"]);
 }
 
 #[test]
@@ -93,7 +94,7 @@ fn an_error_of_the_name_server_leaves_names_pending() {
     let answer = http("500 Internal Server Error", "application/json", body);
     let place = serve("127.0.0.1", answer, Duration::ZERO);
     let bed = named(&lab, "err500", &format!("http://{place}"), "10.77.0.152");
-    pends(bed, "err500", "10.77.0.152", &["500", "Backend is on fire"]);
+    pends(&bed, "err500", "10.77.0.152", &["500", "Backend is on fire"]);
 }
 
 #[test]
@@ -102,7 +103,7 @@ fn a_web_page_is_no_name_server() {
     let answer = http("200 OK", "text/html", b"<html><body>Welcome to nginx!</body></html>");
     let place = serve("127.0.0.1", answer, Duration::ZERO);
     let bed = named(&lab, "webpage", &format!("http://{place}"), "10.77.0.153");
-    pends(bed, "webpage", "10.77.0.153", &["not as the API of PowerDNS", "Welcome to nginx"]);
+    pends(&bed, "webpage", "10.77.0.153", &["not as the API of PowerDNS", "Welcome to nginx"]);
 }
 
 #[test]
@@ -110,12 +111,13 @@ fn a_name_server_that_falls_asleep_is_given_up() {
     let lab = lab();
     let place = serve("127.0.0.1", http("200 OK", "text/plain", b""), Duration::from_mins(5));
     let bed = named(&lab, "asleep", &format!("http://{place}"), "10.77.0.154");
-    pends(bed, "asleep", "10.77.0.154", &["no whole answer within 10 s"]);
+    pends(&bed, "asleep", "10.77.0.154", &["no whole answer within 10 s"]);
 }
 
 #[test]
 fn a_zone_that_is_missing_is_named_and_not_made() {
     let lab = lab();
+    drop(lab.powerdns().delete_zone("zoneless.example.org"));
     let bed = named(&lab, "zoneless", RIGHT, "10.77.0.155");
     let _gone = Gone(&bed, "zoneless");
     bed.edit("create = true", "create = false").unwrap();

@@ -157,7 +157,7 @@ pub(crate) fn all_domains(lab: &Lab, prefix: &str) -> Vec<String> {
 
 /// Returns the files in the pool of a rack that have `word` in their name, sorted.
 pub(crate) fn volumes(lab: &Lab, rack: &str, word: &str) -> Vec<String> {
-    let output = lab.ssh(rack, "ls -1 /var/lib/libvirt/freehold").expect("ssh to the rack");
+    let output = lab.ssh(rack, "ls -1A /var/lib/libvirt/freehold").expect("ssh to the rack");
     let mut names: Vec<_> =
         output.text().lines().filter(|name| name.contains(word)).map(str::to_owned).collect();
     names.sort();

@@ -106,7 +106,7 @@ impl Drop for Gone<'_> {
     fn drop(&mut self) {
         turn_off(self.0.lab(), self.1);
         let ended = self.0.freehold(&["destroy", "--yes"]).output();
-        let gone = ended.as_ref().is_ok_and(|end| end.success());
+        let gone = ended.as_ref().is_ok_and(Output::success);
         assert!(gone || thread::panicking(), "destroy: {ended:?}");
     }
 }

@@ -13,7 +13,6 @@ use super::{
     files::{self, Durable, Readers},
     images::Images,
     libvirt::{Libvirt, Owner, console_file},
-    listing,
     observe::Uses,
     ssh::Stdin,
     transport::Transport,
@@ -241,15 +240,9 @@ impl Host for RealHost {
 
     async fn write_card(&self, fleet: FleetId, card: &HostCard) -> Result<(), HostError> {
         let path = format!("{}/{}", self.pool, HostCard::FILE);
-        let written = async {
-            let there = files::read(&self.transport, &path, self.deadlines.call).await?;
-            let there = there.as_deref().map(listing::card_of).transpose()?;
-            let merged = card.merged_into(there, fleet).ok_or_else(strange_card)?;
-            let mut json = serde_json::to_vec_pretty(&merged).map_err(Trouble::failed)?;
-            json.push(b'\n');
-            self.put(&path, &json, PUBLIC).await
-        };
-        act(self, || format!("write {path}"), written.await)
+        let written =
+            super::card::write(&self.transport, &path, fleet, card, self.deadlines.call).await;
+        act(self, || format!("write {path}"), written)
     }
 
     async fn refresh_pool(&self) -> Result<(), HostError> {

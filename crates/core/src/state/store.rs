@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock, statfs};
@@ -95,7 +96,7 @@ impl LocalStore {
             .write(true)
             .open(&path)
             .map_err(|source| write(&path, source))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        match flock_soon(&lock) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(StateError::Locked { holder: self.holder() });
@@ -135,7 +136,7 @@ impl LocalStore {
                 let Holder { pid, machine, command, since } = holder;
                 return format!("`{command}` (process {pid} on {machine}, since {since})");
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         "another run".to_owned()
     }
@@ -252,6 +253,17 @@ impl Session {
 fn make_directory(directory: &Path) -> Result<(), StateError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(|source| StateError::Write { path: directory.to_owned(), source })
+}
+
+/// Takes the lock; a child process between fork and exec holds it for a moment after its parent.
+fn flock_soon(lock: &File) -> rustix::io::Result<()> {
+    for _ in 0..20 {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(10)),
+            settled => return settled,
+        }
+    }
+    flock(lock, FlockOperation::NonBlockingLockExclusive)
 }
 
 fn checksum_of(body: &BodyWire) -> String {
