@@ -5,6 +5,7 @@
 mod atomic;
 mod decisions;
 mod error;
+mod fact;
 mod journal;
 mod lockfile;
 mod snapshot;
@@ -14,7 +15,8 @@ mod wire;
 pub use atomic::replace_file;
 pub use decisions::{Decisions, DiskDecision, NicDecision, VmDecision};
 pub use error::StateError;
-pub use journal::{Fact, Journal, Outcome};
+pub use fact::Fact;
+pub use journal::{Journal, Outcome};
 pub use lockfile::LockFile;
 pub use snapshot::{DiskRecord, KeptDisk, Pending, Snapshot, VmRecord};
 pub use store::{LocalStore, Session};

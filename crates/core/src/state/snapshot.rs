@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Decisions, journal::Fact};
+use super::{Decisions, Fact};
 use crate::model::{DiskName, Edit, EditKey, FleetId, HostName, NetworkName, VmName};
 
 /// What was done, as far as we know. It can be rebuilt from lock and hosts; it holds no secret.
