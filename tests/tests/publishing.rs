@@ -132,6 +132,30 @@ fn a_zone_that_is_missing_is_named_and_not_made() {
 }
 
 #[test]
+fn names_whose_block_is_gone_are_not_forgotten() {
+    let lab = lab();
+    drop(lab.powerdns().delete_zone("orphaned.example.org"));
+    let bed = named(&lab, "orphaned", RIGHT, "10.77.0.230");
+    let _gone = Gone(&bed, "orphaned");
+    bed.expect(0, &["apply", "--yes"]).unwrap();
+    let whole = bed.read("fleet.hcl").unwrap();
+    let (before, rest) = whole.split_once("dns \"main\"").unwrap();
+    let vm = &rest[rest.find("vm \"").unwrap()..];
+    let without = format!("{before}{}", vm.replace("dns {\n    zone = zone.own\n  }", ""));
+    bed.write("fleet.hcl", &without).unwrap();
+    let said = bed.expect(3, &["plan"]).unwrap();
+    says(&said, &["dns main: no longer declared, and 1 of what it published is still there"]);
+    assert_eq!(lab.dig("orphaned.orphaned.example.org", "A").unwrap(), ["10.77.0.230"]);
+
+    bed.write("fleet.hcl", &whole.replace("dns {\n    zone = zone.own\n  }", "")).unwrap();
+    bed.expect(0, &["apply", "--yes"]).unwrap();
+    assert_eq!(lab.dig("orphaned.orphaned.example.org", "A").unwrap(), [""; 0]);
+    bed.write("fleet.hcl", &without).unwrap();
+    says(&bed.expect(0, &["plan"]).unwrap(), &["nothing to do"]);
+    bed.write("fleet.hcl", &whole).unwrap();
+}
+
+#[test]
 fn a_record_that_somebody_else_wrote_is_left_as_it_is() {
     let lab = lab();
     drop(lab.create_zone("theirs.example.org"));

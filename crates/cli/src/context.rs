@@ -11,7 +11,9 @@ use freehold_core::{
     events::Listener,
     host::{self, ConnectOptions, Files, Guest, GuestTarget, Host},
     model::{self, Fleet, HostName, Place, VmName},
-    plan::{Draft, Goal, Held, Object, Plan, Withheld, World, asked_address, decide, draft},
+    plan::{
+        Draft, Goal, Held, Object, Plan, Withheld, World, abandoned, asked_address, decide, draft,
+    },
     plugins::{Hosts, Plugin},
     seed::{Guests, Identity},
     state::{Decisions, LocalStore, LockFile, Session, Snapshot},
@@ -185,7 +187,10 @@ impl<'a> Prepared<'a> {
         });
         let published = &self.snapshot.published;
         let proposals = propose(&self.plugins, &inventory, published, &self.reached.hosts).await;
-        self.with_world(|world| draft.with(world, proposals))
+        let mut plan = self.with_world(|world| draft.with(world, proposals));
+        let declared = self.plugins.iter().map(|plugin| plugin.name().to_owned()).collect();
+        plan.held.extend(abandoned(&self.snapshot, &declared));
+        plan
     }
 }
 

@@ -1,11 +1,17 @@
 //! What is not done, and why.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::Object;
-use crate::model::{HostName, Impact};
+use crate::{
+    model::{HostName, Impact},
+    state::Snapshot,
+};
 
 /// A change that is not made now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +73,8 @@ pub enum Withheld {
     },
     /// It needs something that is held back.
     Needs(Object),
+    /// What a plugin published is still there, and its block is no longer declared.
+    Abandoned(usize),
     /// A plugin refuses a change: a foreign record, a missing zone.
     Refused {
         /// The causes, outermost first.
@@ -81,6 +89,20 @@ pub enum Withheld {
         /// What the user can do.
         hint: Option<String>,
     },
+}
+
+/// Returns what plugins published that nobody follows any more; `plugins` are those declared.
+pub fn abandoned(snapshot: &Snapshot, plugins: &BTreeSet<String>) -> Vec<Held> {
+    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+    for (plugin, _) in snapshot.published.keys().filter(|(plugin, _)| !plugins.contains(plugin)) {
+        *counts.entry(plugin).or_default() += 1;
+    }
+    let held = |(plugin, count): (&String, usize)| Held {
+        host: None,
+        object: Object::Outside(plugin.clone()),
+        why: Withheld::Abandoned(count),
+    };
+    counts.into_iter().map(held).collect()
 }
 
 impl Withheld {
@@ -112,6 +134,9 @@ impl Withheld {
             Self::Consent(impact) => format!("give it with --allow {impact}"),
             Self::Budget { wanted, .. } => format!("if that is right: --deletes {wanted}"),
             Self::Needs(_) => return None,
+            Self::Abandoned(_) => {
+                "put the block back, take its part out of the VMs, apply, then remove it".into()
+            }
             Self::Refused { hint, .. } | Self::ServerDown { hint, .. } => return hint.clone(),
         })
     }
@@ -154,6 +179,9 @@ impl fmt::Display for Withheld {
                 write!(f, "{wanted} would vanish, {allowed} may")
             }
             Self::Needs(object) => write!(f, "needs {object}"),
+            Self::Abandoned(count) => {
+                write!(f, "no longer declared, and {count} of what it published is still there")
+            }
             Self::Refused { causes, .. } | Self::ServerDown { causes, .. } => {
                 f.write_str(&causes.join(": "))
             }

@@ -24,7 +24,7 @@ pub use change::{Action, Change, Object, Reason, Work};
 pub use consent::{Allowance, Consent};
 pub use decide::{HostKeys, decide};
 pub use draft::{Draft, Goal, Proposals, Trouble, World, draft};
-pub use held::{Held, Withheld};
+pub use held::{Held, Withheld, abandoned};
 pub use problem::PlanProblem;
 pub use step::{Act, AskedFrom, Await, Step};
 pub use vm::{VmRemoval, VmWork, asked_address};
