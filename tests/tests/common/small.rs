@@ -91,11 +91,12 @@ pub(crate) fn nothing_was_made(lab: &Lab, name: &str) {
     }
 }
 
-/// All of these stand in what was said.
+/// All of these stand in what was said, wherever its lines are broken.
 pub(crate) fn says(output: &Output, words: &[&str]) {
     let said = format!("{}\n{}", output.stdout, output.stderr);
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     for word in words {
-        assert!(said.contains(word), "{word:?} is not in:\n{said}");
+        assert!(flat(&said).contains(&flat(word)), "{word:?} is not in:\n{said}");
     }
 }
 

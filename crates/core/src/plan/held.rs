@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Object;
 use crate::{
-    model::{HostName, Impact},
+    model::{EditKey, HostName, Impact},
     state::Snapshot,
 };
 
@@ -94,7 +94,10 @@ pub enum Withheld {
 /// Returns what plugins published that nobody follows any more; `plugins` are those declared.
 pub fn abandoned(snapshot: &Snapshot, plugins: &BTreeSet<String>) -> Vec<Held> {
     let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
-    for (plugin, _) in snapshot.published.keys().filter(|(plugin, _)| !plugins.contains(plugin)) {
+    // A zone is never taken away, so it is nobody's to follow.
+    let followed =
+        snapshot.published.keys().filter(|(_, key)| !matches!(key, EditKey::Zone { .. }));
+    for (plugin, _) in followed.filter(|(plugin, _)| !plugins.contains(plugin)) {
         *counts.entry(plugin).or_default() += 1;
     }
     let held = |(plugin, count): (&String, usize)| Held {
