@@ -316,13 +316,16 @@ fn this_machines_own_libvirt_is_a_host_too() {
     let inside = |arguments: &[&str]| {
         let enter = Run::new("nsenter").args(["-t", &pid, "-m", "-u", "-n", "-i", "-p"]);
         let path = std::env::var_os("PATH").unwrap();
-        let enter = enter.cleared().env("PATH", path).env("HOME", "/root").arg(binary());
+        let enter =
+            enter.cleared().env("PATH", path).env("HOME", "/root").arg("/root/localfleet/freehold");
         let output = enter.args(["-C", "/root/localfleet"]).args(arguments).output().unwrap();
         assert!(output.success(), "{arguments:?}: {output}");
         output
     };
     drop(fs::remove_dir_all(&folder));
     fs::create_dir_all(&folder).unwrap();
+    // The rack has a /tmp of its own, which may hide where cargo built it.
+    fs::copy(binary(), folder.join("freehold")).unwrap();
     let bed = Bed::at(&lab, Place::Folder(folder.clone()));
     let sha256 = blank(&folder, "8M");
     let host = "host \"here\" {\n  connection = \"local\"\n  accel = \"tcg\"\n}\n".to_owned();
