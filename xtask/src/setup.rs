@@ -19,7 +19,7 @@ pub(crate) enum Needs {
     Bench,
 }
 
-const BUILD: [&str; 3] = ["gcc", "pkg-config", "libvirt-dev"];
+const BUILD: [&str; 4] = ["gcc", "libvirt-dev", "openssh-client", "pkg-config"];
 const LAB: [&str; 24] = [
     "bind9-dnsutils",
     "busybox-static",
