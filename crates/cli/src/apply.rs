@@ -7,8 +7,8 @@ use freehold_core::{
     events::Listener,
     host::HostErrorKind,
     model::VmName,
-    plan::{Consent, Goal, Plan, Withheld},
-    state::{Pending, Session, Snapshot},
+    plan::{Consent, Goal, Plan},
+    state::{Session, Snapshot},
 };
 use tokio::sync::watch;
 
@@ -101,7 +101,7 @@ fn settle_empty(
     plan: &Plan,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
-    let snapshot = beginning(session, plan);
+    let snapshot = plan.beginning(&session.snapshot);
     if session.snapshot != snapshot {
         session.save(snapshot)?;
     }
@@ -161,7 +161,7 @@ async fn walk(
         listener: Arc::clone(screen) as Arc<dyn Listener>,
         interrupt: interrupt.clone(),
     };
-    let mut snapshot = beginning(session, plan);
+    let mut snapshot = plan.beginning(&session.snapshot);
     snapshot.decisions.identity.clone_from(&prepared.decisions.identity);
     let report = run.walk(snapshot).await;
     session.save(report.snapshot.clone())?;
@@ -179,24 +179,6 @@ fn write_lock(prepared: &Prepared<'_>, snapshot: &Snapshot) -> Result<(), Failur
     let mut decisions = prepared.decisions.clone();
     decisions.bury(snapshot);
     Ok(prepared.context.lock.write(&decisions)?)
-}
-
-/// Returns the state with what this look at the servers says.
-fn beginning(session: &Session, plan: &Plan) -> Snapshot {
-    let mut snapshot = session.snapshot.clone();
-    snapshot.pending = pending_of(plan);
-    for fact in &plan.present {
-        snapshot.fold(fact);
-    }
-    snapshot
-}
-
-fn pending_of(plan: &Plan) -> Vec<Pending> {
-    let down = plan.held.iter().filter_map(|held| match &held.why {
-        Withheld::ServerDown { causes, .. } => Some((held.object.to_string(), causes.clone())),
-        _ => None,
-    });
-    down.map(|(plugin, why)| Pending { plugin, why, edits: Vec::new() }).collect()
 }
 
 /// Says what came of it and returns the exit code.

@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use crate::{
     model::{Edit, FleetId, HostCard, HostName},
-    state::Fact,
+    state::{Fact, Pending, Snapshot},
 };
 
 /// What will be done, and what is held back and why.
@@ -63,6 +63,23 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns the state a run of this plan begins from: the last one, with what the look at the
+    /// plugins' servers says. Servers that were not read are pending.
+    #[must_use]
+    pub fn beginning(&self, last: &Snapshot) -> Snapshot {
+        let mut snapshot = last.clone();
+        let down = self.held.iter().filter_map(|held| match &held.why {
+            Withheld::ServerDown { causes, .. } => Some((held.object.to_string(), causes.clone())),
+            _ => None,
+        });
+        let pending = down.map(|(plugin, why)| Pending { plugin, why, edits: Vec::new() });
+        snapshot.pending = pending.collect();
+        for fact in &self.present {
+            snapshot.fold(fact);
+        }
+        snapshot
+    }
+
     /// Says whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.edits.is_empty()

@@ -27,7 +27,7 @@ use freehold_core::{
     plan::{Consent, Goal, Plan, PlanProblem, Withheld, World, decide, draft},
     plugins::Plugin,
     seed::{Guests, Identity},
-    state::{Decisions, LocalStore, LockFile, Pending, Session, Snapshot},
+    state::{Decisions, LocalStore, LockFile, Session, Snapshot},
 };
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -300,7 +300,7 @@ impl Bed {
         let plan = drafted.clone().permitted(consent);
         let mut ran = Ran { drafted, plan, report: None, killed: false, events: Vec::new() };
         if ran.plan.is_empty() {
-            let snapshot = beginning(&session, &ran.plan);
+            let snapshot = ran.plan.beginning(&session.snapshot);
             if session.snapshot != snapshot {
                 session.save(snapshot).unwrap();
             }
@@ -336,7 +336,7 @@ impl Bed {
             listener: Arc::clone(&recorder) as Arc<dyn Listener>,
             interrupt,
         };
-        let mut snapshot = beginning(session, &ran.plan);
+        let mut snapshot = ran.plan.beginning(&session.snapshot);
         snapshot.decisions.identity.clone_from(&decisions.identity);
         let report = tokio::select! {
             biased;
@@ -390,16 +390,4 @@ impl Bed {
 
 fn session_cache(bed: &Bed) -> std::path::PathBuf {
     bed.store().path("cache")
-}
-
-fn beginning(session: &Session, plan: &Plan) -> Snapshot {
-    let mut snapshot = session.snapshot.clone();
-    let down = plan.held.iter().filter_map(|held| match &held.why {
-        Withheld::ServerDown { causes, .. } => Some((held.object.to_string(), causes.clone())),
-        _ => None,
-    });
-    let pending = down.map(|(plugin, why)| Pending { plugin, why, edits: Vec::new() });
-    snapshot.pending = pending.collect();
-    plan.present.iter().for_each(|fact| snapshot.fold(fact));
-    snapshot
 }
