@@ -245,7 +245,7 @@ fn a_network_behind_a_host_is_made_used_and_taken_away() {
     let network = "network \"behind\" {\n  kind = \"nat\"\n  subnet = \"10.91.13.0/24\"\n  \
                    dns = [\"10.77.0.1\"]\n  addresses = \"10.91.13.10-10.91.13.19\"\n}\n";
     let inner = vm(&lab, "behind", "host.rack1", "").replace("nic \"lan\" {}", "nic \"behind\" {}");
-    let digest = common::sha256(&lab);
+    let digest = lab.image_sha256().unwrap();
     let picture = image(&lab.image().display().to_string(), &digest).replace("blank", "guest");
     let file = format!(
         "prometheus \"main\" {{\n  path = \"{}\"\n}}\n",

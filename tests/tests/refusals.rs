@@ -8,13 +8,12 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use acceptance::{
     bed::Bed,
-    lab::{Lab, command::Run},
+    lab::{Lab, command::Run, sha256},
 };
 use common::{
     all_domains, lab,
     small::{
-        Gone, RACK1, RACK2, bed, blank, digest, fleet, idle, image, nothing_was_made, pool_files,
-        says,
+        Gone, RACK1, RACK2, bed, blank, fleet, idle, image, nothing_was_made, pool_files, says,
     },
     virsh,
 };
@@ -157,7 +156,7 @@ fn an_image_with_another_checksum_is_refused_with_both() {
 fn a_text_file_is_no_image() {
     let make = |folder: &Path| {
         std::fs::write(folder.join("blank.qcow2"), "no image at all\n").unwrap();
-        digest(&folder.join("blank.qcow2"))
+        sha256(&folder.join("blank.qcow2")).unwrap()
     };
     refused_image("textfile", make, &["image blank", "it is no qcow2 image", "qemu-img convert"]);
 }
@@ -169,7 +168,7 @@ fn an_image_on_a_backing_file_is_refused() {
         std::fs::remove_file(&path).unwrap();
         let create = Run::new("qemu-img").args(["create", "-q", "-f", "qcow2"]);
         create.args(["-b", "/etc/passwd", "-F", "raw"]).arg(&path).ok().unwrap();
-        digest(&path)
+        sha256(&path).unwrap()
     };
     refused_image("backing", make, &["image blank", "it has a backing file", "qemu-img convert"]);
 }
@@ -181,7 +180,7 @@ fn an_image_with_its_data_elsewhere_is_refused() {
         let data = format!("data_file={}", folder.join("data.raw").display());
         let create = Run::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-o", &data]);
         create.arg(&path).arg("8M").ok().unwrap();
-        digest(&path)
+        sha256(&path).unwrap()
     };
     refused_image("datafile", make, &["image blank", "keeps its data in another file"]);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use acceptance::bed::{Bed, Place, binary, eventually};
 use acceptance::lab::guest::{cached_image, default_cache};
-use acceptance::lab::{Lab, Zones, command::Run};
+use acceptance::lab::{Lab, Zones};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
@@ -102,7 +102,7 @@ impl Demo {
     fn at(lab: &Lab) -> Result<Self> {
         let bed = Bed::at(lab, Place::Folder(PathBuf::from(FLEET)))
             .with_env("FREEHOLD_VAR_image", lab.image())
-            .with_env("FREEHOLD_VAR_image_sha256", digest(lab)?)
+            .with_env("FREEHOLD_VAR_image_sha256", lab.image_sha256()?)
             .with_env("FREEHOLD_VAR_ssh_key", lab.user_key().with_extension("pub"))
             .with_env("FREEHOLD_VAR_targets", lab.prometheus().targets_dir().join("demo.json"));
         Ok(Self { bed, lab: lab.clone() })
@@ -172,18 +172,13 @@ fn up_targets(lab: &Lab) -> Result<Vec<String>> {
     Ok(up)
 }
 
-fn digest(lab: &Lab) -> Result<String> {
-    let output = Run::new("sha256sum").arg(lab.image()).ok()?;
-    Ok(output.text().split_whitespace().next().context("no digest")?.to_owned())
-}
-
 /// What a shell needs to run freehold in the demo's fleet.
 fn environment(lab: &Lab) -> Result<String> {
     let variables = [
         ("FREEHOLD_SSH_CONFIG", lab.ssh_config().display().to_string()),
         ("PDNS_API_KEY", lab.powerdns().api_key()?),
         ("FREEHOLD_VAR_image", lab.image().display().to_string()),
-        ("FREEHOLD_VAR_image_sha256", digest(lab)?),
+        ("FREEHOLD_VAR_image_sha256", lab.image_sha256()?),
         ("FREEHOLD_VAR_ssh_key", lab.user_key().with_extension("pub").display().to_string()),
         (
             "FREEHOLD_VAR_targets",

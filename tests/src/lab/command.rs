@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -75,7 +76,7 @@ impl Run {
 
     /// Runs it in `dir`.
     #[must_use]
-    pub fn within(mut self, dir: &std::path::Path) -> Self {
+    pub fn within(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self
     }
@@ -146,6 +147,13 @@ impl Run {
         }
         Ok(output)
     }
+}
+
+/// Returns the SHA-256 of a file.
+pub fn sha256(path: &Path) -> Result<String> {
+    let output = Run::new("sha256sum").arg(path).ok()?;
+    let digest = output.text().split_whitespace().next();
+    Ok(digest.context("sha256sum says nothing")?.to_owned())
 }
 
 fn wait(child: &mut Child, limit: Duration, said: &str) -> Result<i32> {

@@ -19,6 +19,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use command::Output;
+pub use command::sha256;
 pub use life::{Outcome, Zones};
 pub use powerdns::PowerDns;
 pub use prometheus::Prometheus;
@@ -48,6 +49,11 @@ impl Lab {
     /// Returns the guest image, a qcow2 file that is never to be written.
     pub fn image(&self) -> &Path {
         &self.image
+    }
+
+    /// Returns the SHA-256 of the guest image.
+    pub fn image_sha256(&self) -> Result<String> {
+        sha256(&self.image)
     }
 
     /// Returns its SSH client configuration, for `ssh -F`.

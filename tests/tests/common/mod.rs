@@ -48,10 +48,10 @@ impl Text {
     pub(crate) fn whole(&self, lab: &Lab) -> String {
         let (name, tens) = (self.name, self.tens);
         let image = lab.image().display();
-        let digest = sha256(lab);
+        let digest = lab.image_sha256().unwrap();
         let targets = targets_file(lab, name);
         let vms = &self.vms;
-        let id: String = name.bytes().cycle().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let id = small::id(name);
         format!(
             r#"
 fleet "{name}" {{
@@ -135,13 +135,6 @@ pub(crate) const PUBLISHED: &str = r#"
 /// Returns the target file of a fleet, which the lab's Prometheus reads.
 pub(crate) fn targets_file(lab: &Lab, name: &str) -> String {
     lab.prometheus().targets_dir().join(format!("{name}.json")).display().to_string()
-}
-
-/// Returns the digest of the guest image.
-pub(crate) fn sha256(lab: &Lab) -> String {
-    let run = acceptance::lab::command::Run::new("sha256sum").arg(lab.image());
-    let output = run.ok().expect("sha256sum");
-    output.text().split_whitespace().next().expect("a digest").to_owned()
 }
 
 /// Runs virsh on a rack.

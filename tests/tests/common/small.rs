@@ -14,6 +14,7 @@ use acceptance::{
     lab::{
         Lab, RACKS,
         command::{Output, Run},
+        sha256,
     },
 };
 
@@ -57,13 +58,7 @@ pub(crate) fn idle(name: &str, host: &str, more: &str) -> String {
 pub(crate) fn blank(folder: &Path, size: &str) -> String {
     let path = folder.join("blank.qcow2");
     Run::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&path).arg(size).ok().unwrap();
-    digest(&path)
-}
-
-/// Returns the SHA-256 of a file.
-pub(crate) fn digest(path: &Path) -> String {
-    let output = Run::new("sha256sum").arg(path).ok().unwrap();
-    output.text().split_whitespace().next().unwrap().to_owned()
+    sha256(&path).unwrap()
 }
 
 /// Lays out a fleet whose image is `blank.qcow2` beside it.

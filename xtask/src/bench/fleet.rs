@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use acceptance::bed::Bed;
-use acceptance::lab::command::{Output, Run};
+use acceptance::lab::command::Output;
 use acceptance::lab::{Lab, RACKS};
 use anyhow::{Context, Result, ensure};
 
@@ -23,9 +23,7 @@ pub(super) struct Applied {
 
 impl Subject {
     pub(super) fn new(lab: &Lab, vms: usize) -> Result<Self> {
-        let digest = Run::new("sha256sum").arg(lab.image()).ok()?;
-        let digest = digest.text().split_whitespace().next().context("no digest")?.to_owned();
-        let text = fleet(lab.image(), &digest, vms);
+        let text = fleet(lab.image(), &lab.image_sha256()?, vms);
         let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/freehold");
         Ok(Self { bed: Bed::new(lab, &text)?.with_binary(release), vms })
     }
