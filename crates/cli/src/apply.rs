@@ -7,7 +7,7 @@ use freehold_core::{
     events::Listener,
     host::HostErrorKind,
     model::VmName,
-    plan::{Consent, Goal, Plan},
+    plan::{Consent, Goal, Plan, Scope},
     state::{Session, Snapshot},
 };
 use tokio::sync::watch;
@@ -27,7 +27,8 @@ pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     let mut session = context.store.lock("freehold apply")?;
     let screen = Arc::new(Screen::new());
     let snapshot = session.snapshot.clone();
-    let prepared = Prepared::gather(&context, snapshot, Goal::Converge, &*screen).await?;
+    let prepared =
+        Prepared::gather(&context, snapshot, (Goal::Converge, Scope::default()), &*screen).await?;
     let plan = prepared.plan().await;
     show(&plan);
     tell_unreached(&prepared);
@@ -46,7 +47,9 @@ pub(crate) async fn destroy(args: &Args, destroy: &Destroy) -> Result<Exit, Fail
     let names = (!destroy.vms.is_empty()).then(|| destroy.vms.iter().cloned().collect());
     let screen = Arc::new(Screen::new());
     let snapshot = session.snapshot.clone();
-    let prepared = Prepared::gather(&context, snapshot, Goal::Destroy(names), &*screen).await?;
+    let prepared =
+        Prepared::gather(&context, snapshot, (Goal::Destroy(names), Scope::default()), &*screen)
+            .await?;
     let plan = prepared.plan().await;
     show(&plan);
     tell_unreached(&prepared);
@@ -69,8 +72,13 @@ pub(crate) async fn destroy(args: &Args, destroy: &Destroy) -> Result<Exit, Fail
 
 /// Returns what the user agreed to, or nothing when he did not.
 fn consent_to_apply(plan: &Plan, apply: &Apply) -> Option<Consent> {
-    let given = Consent { allowances: apply.allow.clone(), deletes: apply.deletes, all: false };
-    if apply.yes {
+    let given = Consent {
+        allowances: apply.consent.allow.clone(),
+        deletes: apply.consent.deletes,
+        all: false,
+        unprotect: apply.consent.unprotect.iter().cloned().collect(),
+    };
+    if apply.consent.yes {
         return Some(given);
     }
     if !ask::somebody() {
@@ -79,7 +87,7 @@ fn consent_to_apply(plan: &Plan, apply: &Apply) -> Option<Consent> {
     }
     let mut consent = Consent { all: true, ..given };
     let vanishing = plan.vanishing();
-    if vanishing > plan.budget() && apply.deletes.is_none() {
+    if vanishing > plan.budget() && apply.consent.deletes.is_none() {
         let question = format!("{vanishing} VMs and networks vanish. Type that number to go on:");
         if ask::answer(&question) != vanishing.to_string() {
             screen::say("nothing was done");
@@ -105,7 +113,9 @@ fn settle_empty(
     if session.snapshot != snapshot {
         session.save(snapshot)?;
     }
-    write_lock(prepared, &session.snapshot)?;
+    if plan.knows_its_hosts() {
+        write_lock(prepared, plan, &session.snapshot)?;
+    }
     Ok(worst(&[exit_of(&prepared.reached.errors), exit_of_held(plan)]))
 }
 
@@ -122,7 +132,7 @@ async fn carry_out(
     if plan.is_empty() {
         return settle_empty(&prepared, &plan, session);
     }
-    prepared.context.lock.write(&prepared.decisions)?;
+    prepared.context.lock.write(&prepared.decided(&plan))?;
     let interrupt = interrupts();
     let mut report = walk(&prepared, &plan, session, &screen, &interrupt).await?;
     if let Some(late) = prepared.late_plan(&plan, &report, session).await {
@@ -133,7 +143,7 @@ async fn carry_out(
         let published = walk(&prepared, &late, session, &screen, &interrupt).await?;
         report = report.and(published);
     }
-    write_lock(&prepared, &report.snapshot)?;
+    write_lock(&prepared, &plan, &report.snapshot)?;
     Ok(tell(&prepared, &plan, &report))
 }
 
@@ -148,7 +158,8 @@ async fn walk(
     let context = prepared.context;
     let journal = session.begin()?;
     let steps = prepared.with_world(|world| plan.steps(world));
-    let seed = |vm: &VmName| prepared.seed(vm);
+    let decided = prepared.decided(plan);
+    let seed = |vm: &VmName| prepared.seed(vm, &decided);
     let begun = std::time::Instant::now();
     let run = Run {
         steps: &steps,
@@ -175,8 +186,8 @@ async fn walk(
 }
 
 /// Writes what was decided, with what is removed by now as tombstones.
-fn write_lock(prepared: &Prepared<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
-    let mut decisions = prepared.decisions.clone();
+fn write_lock(prepared: &Prepared<'_>, plan: &Plan, snapshot: &Snapshot) -> Result<(), Failure> {
+    let mut decisions = prepared.decided(plan);
     decisions.bury(snapshot);
     Ok(prepared.context.lock.write(&decisions)?)
 }

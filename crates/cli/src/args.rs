@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use freehold_core::{model::VmName, plan::Allowance};
+use freehold_core::{
+    model::{HostName, VmName},
+    plan::Allowance,
+};
 
 /// Infrastructure as code for people who own their machines.
 #[derive(Debug, Parser)]
@@ -57,6 +60,26 @@ pub(crate) struct Init {
 /// `apply`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) part: Part,
+    #[command(flatten)]
+    pub(crate) consent: ConsentArgs,
+}
+
+/// The part of the fleet a command is about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Part {
+    /// VMs it is about, or blocks of them [default: all]
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Only what is on this host; may be given several times
+    #[arg(long = "host", value_name = "HOST")]
+    pub(crate) hosts: Vec<HostName>,
+}
+
+/// What is agreed to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConsentArgs {
     /// Do it without asking: creating, and what nobody notices
     #[arg(long, short)]
     pub(crate) yes: bool,
@@ -66,6 +89,9 @@ pub(crate) struct Apply {
     /// How many VMs and networks may vanish because they are no longer declared
     #[arg(long, value_name = "N")]
     pub(crate) deletes: Option<usize>,
+    /// Let go of the protection of these VMs, or of disks that were to be kept
+    #[arg(long, value_name = "VM,…", value_delimiter = ',')]
+    pub(crate) unprotect: Vec<VmName>,
 }
 
 /// `destroy`.

@@ -12,7 +12,8 @@ use freehold_core::{
     host::{self, ConnectOptions, Files, Guest, GuestTarget, Host},
     model::{self, Fleet, HostName, Place, VmName},
     plan::{
-        Draft, Goal, Held, Object, Plan, Withheld, World, abandoned, asked_address, decide, draft,
+        Draft, Goal, Held, Object, Plan, Scope, Withheld, World, abandoned, asked_address, decide,
+        draft,
     },
     plugins::{Hosts, Plugin},
     seed::{Guests, Identity},
@@ -130,6 +131,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) snapshot: Snapshot,
     pub(crate) reached: Reached,
     pub(crate) goal: Goal,
+    pub(crate) scope: Scope,
     pub(crate) plugins: Vec<Arc<dyn Plugin>>,
     stamp: String,
 }
@@ -139,7 +141,7 @@ impl<'a> Prepared<'a> {
     pub(crate) async fn gather(
         context: &'a Context,
         snapshot: Snapshot,
-        goal: Goal,
+        (goal, scope): (Goal, Scope),
         listener: &dyn Listener,
     ) -> Result<Self, Failure> {
         let identity = context.identity()?;
@@ -151,7 +153,7 @@ impl<'a> Prepared<'a> {
         let reached = context.reach(listener).await;
         let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let plugins = context.plugins(&decisions, &reached.hosts)?;
-        Ok(Self { context, guests, decisions, snapshot, reached, goal, plugins, stamp })
+        Ok(Self { context, guests, decisions, snapshot, reached, goal, scope, plugins, stamp })
     }
 
     /// Calls `with` with everything the planner needs.
@@ -166,16 +168,24 @@ impl<'a> Prepared<'a> {
             snapshot: &self.snapshot,
             observed: &self.reached.observed,
             goal: &self.goal,
+            scope: &self.scope,
             seed_digest: &seed_digest,
             fresh_id: &fresh_id,
             stamp: &self.stamp,
         })
     }
 
-    /// Returns the seed of a VM of the fleet.
-    pub(crate) fn seed(&self, vm: &VmName) -> model::Secret<Vec<u8>> {
+    /// Returns the seed of a VM of the fleet, as a plan decided about it.
+    pub(crate) fn seed(&self, vm: &VmName, decided: &Decisions) -> model::Secret<Vec<u8>> {
         let fleet = &self.context.fleet;
-        self.guests.seed(fleet, &fleet.vms[vm], &self.decisions.vms[vm]).bytes
+        self.guests.seed(fleet, &fleet.vms[vm], &decided.vms[vm]).bytes
+    }
+
+    /// Returns what was decided, with what a plan decides about VMs that it makes again.
+    pub(crate) fn decided(&self, plan: &Plan) -> Decisions {
+        let mut decisions = self.decisions.clone();
+        plan.overrule(&mut decisions);
+        decisions
     }
 
     /// Makes the plan, plugins' edits included.

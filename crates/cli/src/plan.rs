@@ -1,6 +1,6 @@
 //! `freehold plan`: shows what apply would do.
 
-use freehold_core::plan::{Goal, Plan};
+use freehold_core::plan::{Goal, Plan, Scope};
 
 use crate::{
     apply::{exit_of_held, worst},
@@ -13,7 +13,9 @@ use crate::{
 pub(crate) async fn run(args: &Args) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     let snapshot = context.store.read()?;
-    let prepared = Prepared::gather(&context, snapshot, Goal::Converge, &Screen::new()).await?;
+    let prepared =
+        Prepared::gather(&context, snapshot, (Goal::Converge, Scope::default()), &Screen::new())
+            .await?;
     let plan = prepared.plan().await;
     show(&plan);
     tell_unreached(&prepared);

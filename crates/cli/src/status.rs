@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use freehold_core::{
     model::{DomainState, Seen, VmName},
-    plan::Goal,
+    plan::{Goal, Scope},
     state::VmDecision,
 };
 
@@ -19,7 +19,9 @@ use crate::{
 pub(crate) async fn run(args: &Args) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     let snapshot = context.store.read()?;
-    let prepared = Prepared::gather(&context, snapshot, Goal::Converge, &Screen::new()).await?;
+    let prepared =
+        Prepared::gather(&context, snapshot, (Goal::Converge, Scope::default()), &Screen::new())
+            .await?;
     let names: BTreeSet<&VmName> =
         prepared.snapshot.vms.keys().chain(context.fleet.vms.keys()).collect();
     let mut rows = vec![["VM", "HOST", "STATE", "ADDRESS"].map(str::to_owned)];

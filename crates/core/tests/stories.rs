@@ -18,8 +18,8 @@ use std::{
 
 use freehold_core::{
     apply::propose,
-    model::{Digest, Fleet, HostName, Observed, Vm, VmName},
-    plan::{Goal, Plan, World, decide, draft},
+    model::{Digest, Fleet, HostName, Observed, SeedDigest, Vm, VmName},
+    plan::{Goal, Plan, Scope, World, decide, draft},
     plugins::{Hosts, Plugin},
     state::{Decisions, LocalStore, LockFile, Snapshot, VmDecision},
 };
@@ -63,7 +63,9 @@ impl Story {
 
     fn with_world<T>(&self, with: impl FnOnce(&World<'_>) -> T) -> T {
         let digest = |vm: &Vm, decision: &VmDecision| {
-            Digest::of([vm.name.as_str().as_bytes(), &decision.incarnation.to_be_bytes()])
+            let first = Digest::of([vm.name.as_str().as_bytes()]);
+            let network = format!("{:?}", decision.nics);
+            SeedDigest { first, network: Digest::of([network.as_bytes()]) }
         };
         with(&World {
             fleet: &self.fleet,
@@ -71,6 +73,7 @@ impl Story {
             snapshot: &self.snapshot,
             observed: &self.observed,
             goal: &Goal::Converge,
+            scope: &Scope::default(),
             seed_digest: &digest,
             fresh_id: &|host: &HostName| Uuid::from_u128(u128::from(host.as_str().as_bytes()[4])),
             stamp: "20261122T121314Z",

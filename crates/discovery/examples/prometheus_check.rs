@@ -54,6 +54,9 @@ async fn apply(plugin: &FileSd, what: &str, vms: &[(&str, u8)], edits: usize) ->
 
 fn fleet() -> Fleet {
     Fleet {
+        moved: BTreeMap::new(),
+        retain: std::time::Duration::default(),
+        digest: freehold_core::model::Digest::default(),
         name: "check".to_owned(),
         id: FleetId::from_bytes([7; 16]),
         directory: PathBuf::from("/"),

@@ -56,6 +56,9 @@ pub(crate) fn target_file(on: Place, path: &str, url: Option<&str>) -> TargetFil
 
 pub(crate) fn fleet() -> Fleet {
     Fleet {
+        moved: BTreeMap::new(),
+        retain: std::time::Duration::default(),
+        digest: freehold_core::model::Digest::default(),
         name: "home".to_owned(),
         id: fleet_id(),
         directory: PathBuf::from("/fleet"),

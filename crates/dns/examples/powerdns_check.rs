@@ -172,6 +172,9 @@ fn fleet(id: FleetId, ttl: u32) -> Fleet {
         nameservers: vec!["ns1.check.freehold.test".parse().expect("a domain name")],
     };
     Fleet {
+        moved: BTreeMap::new(),
+        retain: std::time::Duration::default(),
+        digest: freehold_core::model::Digest::default(),
         name: "check".to_owned(),
         id,
         directory: PathBuf::from("/"),

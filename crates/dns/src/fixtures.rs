@@ -67,6 +67,9 @@ pub(crate) fn server(url: &str) -> DnsServer {
 
 pub(crate) fn fleet(zones: &[Zone]) -> Fleet {
     Fleet {
+        moved: BTreeMap::new(),
+        retain: std::time::Duration::default(),
+        digest: freehold_core::model::Digest::default(),
         name: "home".to_owned(),
         id: fleet_id(),
         directory: PathBuf::from("/fleet"),

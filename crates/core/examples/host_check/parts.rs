@@ -17,6 +17,9 @@ pub(super) fn mark(name: &str) -> Mark {
         name: name.to_owned(),
         incarnation: 1,
         digest: Digest::of([name.as_bytes()]),
+        network: Digest::default(),
+        protect: false,
+        keep: Vec::new(),
     }
 }
 

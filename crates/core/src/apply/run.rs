@@ -326,6 +326,11 @@ async fn on_host(
             host.write_volume(volume, seed(vm).expose()).await
         }
         Act::DefineDomain(spec) => host.define_domain(spec).await,
+        Act::UpdateDomain { domain, patch } => host.update_domain(domain, patch).await,
+        Act::MarkDomain { uuid, name, mark } => host.mark_domain(*uuid, name, mark).await,
+        Act::RenameDomain { domain, spec } => host.rename_domain(domain, spec).await,
+        Act::GrowVolume { domain, volume, size } => host.grow_volume(domain, volume, *size).await,
+        Act::RestoreDomain { domain, xml } => host.restore_domain(domain, xml).await,
         Act::SetAutostart { domain, autostart } => host.set_autostart(domain, *autostart).await,
         Act::StartDomain { domain } => host.start_domain(domain).await,
         Act::StopDomain { domain } => host.stop_domain(domain, SHUTDOWN).await,

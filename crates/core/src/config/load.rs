@@ -1,6 +1,11 @@
 //! Reads a directory as a fleet.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use super::{
     Inputs,
@@ -13,21 +18,41 @@ use super::{
     source::{self, File},
     world::World,
 };
-use crate::model::{Fleet, FleetId, Network, NetworkName};
+use crate::model::{Digest, Fleet, FleetId, Network, NetworkName};
 
 /// Reads all `*.hcl` of a directory as one fleet, or returns every mistake in them.
 pub fn load(directory: &Path, inputs: &Inputs) -> Result<Fleet, Problems> {
     let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     let report = Report::default();
     let files = source::read_directory(&directory, &report);
-    let fleet = read(&directory, inputs, &files, &report);
+    let asked: Arc<Mutex<BTreeMap<String, Option<String>>>> = Arc::default();
+    let inputs = recording(inputs, &asked);
+    let fleet = read(&directory, &inputs, &files, &report);
     match (report.into_problems(), fleet) {
-        (None, Some(fleet)) => Ok(fleet),
+        (None, Some(mut fleet)) => {
+            // What was asked of the environment counts as much as what stands in the files.
+            let environment = format!("{:?}", asked.lock().expect("no holder panics"));
+            fleet.digest = Digest::of([fleet.digest.as_str().as_bytes(), environment.as_bytes()]);
+            Ok(fleet)
+        }
         (Some(problems), _) => Err(problems),
         (None, None) => {
             let message = "the fleet is not valid, and freehold does not know why; this is a bug";
             Err(Problems { list: vec![Problem::nowhere(message)] })
         }
+    }
+}
+
+/// Notes what is asked of the environment.
+fn recording(inputs: &Inputs, asked: &Arc<Mutex<BTreeMap<String, Option<String>>>>) -> Inputs {
+    let (environment, asked) = (Arc::clone(&inputs.environment), Arc::clone(asked));
+    Inputs {
+        variables: inputs.variables.clone(),
+        environment: Arc::new(move |name: &str| {
+            let value = environment(name);
+            asked.lock().expect("no holder panics").insert(name.to_owned(), value.clone());
+            value
+        }),
     }
 }
 
@@ -50,7 +75,7 @@ fn read(directory: &Path, inputs: &Inputs, files: &[File], report: &Report) -> O
     if report.count() > 0 {
         return None;
     }
-    let mut fleet = Fleet { id: id.ok()?, ..fleet };
+    let mut fleet = Fleet { id: id.ok()?, digest: world.digest(files), ..fleet };
     check::places(&fleet, &blocks, report);
     check::written_twice(&fleet, &blocks, report);
     check::unpublishable(&fleet, &blocks, report);
@@ -77,6 +102,11 @@ impl<'a> Decoder<'a> {
         Some((block.label.to_owned(), decode::fleet_id(self.fields(block))))
     }
 
+    fn retain(&self) -> Duration {
+        let block = self.of("fleet").next();
+        block.and_then(|block| decode::retain(self.fields(block)).ok()).unwrap_or_default()
+    }
+
     /// Returns all but the id; what has mistakes is missing.
     fn parts(&self, directory: &Path, name: String) -> Fleet {
         let networks: Vec<(Network, &Block<'_>)> = self
@@ -89,6 +119,9 @@ impl<'a> Decoder<'a> {
         let drafts =
             self.of("vm").filter_map(|block| decode::vms(self.world, block, &networks).ok());
         let vms = check::distinct_vms(drafts.flatten().collect(), self.world.report);
+        let moves: Vec<decode::Move<'_>> =
+            self.of("moved").filter_map(|block| decode::moved(self.fields(block)).ok()).collect();
+        let moved = decode::moves(&moves, &vms, self.world.report);
         Fleet {
             name,
             id: FleetId::from_bytes([0; 16]),
@@ -100,6 +133,9 @@ impl<'a> Decoder<'a> {
             dns_servers: self.all("dns", decode::dns_server, |server| server.name.clone()),
             zones: self.all("zone", decode::zone, |zone| zone.name.clone()),
             target_files: self.all("prometheus", decode::target_file, |file| file.name.clone()),
+            retain: self.retain(),
+            digest: Digest::default(),
+            moved,
         }
     }
 

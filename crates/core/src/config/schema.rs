@@ -85,13 +85,14 @@ impl Schema {
 
 /// The whole language; its blocks are those of a file.
 pub(super) const LANGUAGE: Schema = Schema {
-    blocks: &[FLEET, VARIABLE, LOCALS, HOST, NETWORK, IMAGE, VM, DNS_SERVER, ZONE, PROMETHEUS],
+    blocks: &[
+        FLEET, VARIABLE, LOCALS, HOST, NETWORK, IMAGE, VM, DNS_SERVER, ZONE, PROMETHEUS, MOVED,
+    ],
     later: &[
         "output",
         "module",
         "record",
         "pool",
-        "moved",
         "import",
         "state",
         "removed",
@@ -109,12 +110,20 @@ const FLEET: Schema = Schema {
     kind: "fleet",
     label: Some("NAME"),
     about: "The fleet itself; there is exactly one.",
-    keys: &[key(
-        "id",
-        "32 hexadecimal digits",
-        Required,
-        "Random, made by `freehold init`; every hash, mark and name derives from it.",
-    )],
+    keys: &[
+        key(
+            "id",
+            "32 hexadecimal digits",
+            Required,
+            "Random, made by `freehold init`; every hash, mark and name derives from it.",
+        ),
+        key(
+            "retain",
+            "time",
+            Is("\"30d\""),
+            "How long what was removed stays in the trash: `trash empty` leaves what is younger.",
+        ),
+    ],
     later: &["protect", "identity"],
     ..PLAIN
 };
@@ -208,13 +217,19 @@ const VM: Schema = Schema {
             "What `apply` waits for.",
         ),
         key("wait_timeout", "time", Is("\"300s\""), "How long it waits, in `s` or `m`."),
+        key(
+            "protect",
+            "true or false",
+            Is("false"),
+            "Whether it must not be taken away or made again. Sticky: it holds when the block is \
+             gone, and `false` lifts it only with `--unprotect NAME`.",
+        ),
         key("labels", "object of texts", Is("{}"), "Labels for targets."),
     ],
     blocks: &[DISK, NIC, CLOUD_INIT, VM_DNS, METRICS, ANSIBLE],
     later: &[
         "for_each",
         "xml",
-        "protect",
         "machine",
         "tpm",
         "depends_on",
@@ -241,7 +256,8 @@ const DISK: Schema = Schema {
             "keep",
             "true or false",
             Is("false"),
-            "Whether it outlives its VM; not for root yet, and not taken back yet.",
+            "Whether it outlives its VM; not for root yet. `false` takes it back only with \
+             `--unprotect NAME`.",
         ),
     ],
     later: &["pool", "bus", "cache", "format", "discard", "image", "serial", "protect"],
@@ -357,5 +373,16 @@ const PROMETHEUS: Schema = Schema {
         key("url", "http(s) URL", Nothing, "Prometheus' address, to see that the file was read."),
     ],
     later: &["http_sd", "labels", "listen", "kind"],
+    ..PLAIN
+};
+
+const MOVED: Schema = Schema {
+    kind: "moved",
+    about: "A VM that was called otherwise: it is renamed, not made again, and keeps its UUID, \
+            addresses, disks and host key. A running one is shut down for it (`restart`).",
+    keys: &[
+        key("from", "name of a VM", Required, "What it was called; no longer declared."),
+        key("to", "name of a VM", Required, "What it is called; with `count` as in \"web-0\"."),
+    ],
     ..PLAIN
 };

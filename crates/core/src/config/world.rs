@@ -20,9 +20,10 @@ use super::{
     block::Block,
     evaluate::Scope,
     problem::{Problem, Report, Reported, did_you_mean},
-    source::Source,
+    source::{File, Source},
     value::{Reference, Text, Value},
 };
+use crate::model::Digest;
 
 /// Everything an expression can see.
 pub(super) struct World<'a> {
@@ -273,6 +274,19 @@ impl<'a> World<'a> {
         kind.map(|kind| format!("{kind}.{name}"))
             .or_else(|| self.locals.contains_key(name).then(|| format!("local.{name}")))
             .or_else(|| self.variables.contains_key(name).then(|| format!("var.{name}")))
+    }
+
+    /// Returns the digest of the fleet's files, of those they read and of given variables.
+    pub(super) fn digest(&self, files: &[File]) -> Digest {
+        let own = files.iter().map(|file| (file.source.name.clone(), file.source.text.clone()));
+        let read = self.files.borrow();
+        let read = read.iter().filter_map(|(path, source)| {
+            let path = path.strip_prefix(self.directory).unwrap_or(path);
+            Some((path.display().to_string(), source.as_ref().ok()?.text.clone()))
+        });
+        let given = self.inputs.variables.clone().into_iter();
+        let parts: Vec<(String, String)> = own.chain(read).chain(given).collect();
+        Digest::of(parts.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]))
     }
 
     /// Returns a file's text; each file is read once.

@@ -160,14 +160,18 @@ impl<'a> Bytes<'a> {
 }
 
 fn view(head: &[u8], size: u64, pool: &str) -> VolumeView {
-    let raw = VolumeView { capacity: Size::from_bytes(size), backing: None };
+    let raw = VolumeView {
+        capacity: Size::from_bytes(size),
+        backing: None,
+        used: Size::from_bytes(size),
+    };
     let Ok(header) = Header::read(head) else { return raw };
     let backing = header.backing.map(|_| match header.backing_name(head) {
         Some(name) if name.starts_with('/') => name.to_owned(),
         Some(name) => format!("{pool}/{name}"),
         None => "a file whose name is too long".to_owned(),
     });
-    VolumeView { capacity: header.virtual_size, backing }
+    VolumeView { capacity: header.virtual_size, backing, used: Size::from_bytes(size) }
 }
 
 #[cfg(test)]

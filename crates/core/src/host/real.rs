@@ -19,7 +19,8 @@ use super::{
     trouble::Trouble,
 };
 use crate::model::{
-    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
+    DomainPatch, DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec,
+    Ours, Size, VolumeSpec,
 };
 
 /// A host with sshd and libvirt, or this machine.
@@ -326,6 +327,31 @@ impl Host for RealHost {
     async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
         let xml = self.libvirt.domain_xml(uuid).await;
         act(self, || format!("read the definition of domain {uuid}"), xml)
+    }
+
+    async fn update_domain(&self, domain: &Ours, patch: &DomainPatch) -> Result<(), HostError> {
+        let updated = self.libvirt.update_domain(domain, patch, &self.pool).await;
+        act(self, || format!("change domain {domain}"), updated)
+    }
+
+    async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError> {
+        let marked = self.libvirt.mark_domain(uuid, name, mark).await;
+        act(self, || format!("mark domain {name}"), marked)
+    }
+
+    async fn rename_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
+        let renamed = self.libvirt.rename_domain(domain, spec).await;
+        act(self, || format!("rename domain {domain} to {}", spec.name), renamed)
+    }
+
+    async fn grow_volume(&self, domain: &Ours, volume: &str, size: Size) -> Result<(), HostError> {
+        let grown = async { self.libvirt.grow_volume(domain, &self.in_pool(volume)?, size).await };
+        act(self, || format!("grow volume {volume}"), grown.await)
+    }
+
+    async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError> {
+        let restored = self.libvirt.restore_domain(domain, xml).await;
+        act(self, || format!("restore domain {domain}"), restored)
     }
 
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {

@@ -41,7 +41,12 @@ pub fn volume_name(fleet: FleetId, vm: Uuid, disk: &DiskName, n: u32) -> String 
 
 /// Returns the name of a VM's seed: `<fleet8>.<vm-uuid8>.seed.<incarnation>`.
 pub fn seed_volume_name(fleet: FleetId, vm: Uuid, incarnation: u32) -> String {
-    format!("{}.{}.seed.{incarnation}", fleet.short(), short(vm))
+    format!("{}{incarnation}", seed_prefix(fleet, vm))
+}
+
+/// Returns how the names of all seeds of a VM begin.
+pub fn seed_prefix(fleet: FleetId, vm: Uuid) -> String {
+    format!("{}.{}.seed.", fleet.short(), short(vm))
 }
 
 /// Returns the name of the file that keeps a VM's UEFI variables: `<fleet8>.<vm-uuid8>.nvram`.

@@ -109,7 +109,7 @@ impl From<Checksum> for String {
 }
 
 /// A short digest by which we see that something changed: 128 bits of a SHA-256, in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digest(String);
 

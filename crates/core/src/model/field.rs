@@ -25,6 +25,8 @@ impl Field {
         Self { path: "running", impact: Impact::Restart, changeable: true },
         live("wait"),
         live("wait_timeout"),
+        // Lowering it takes `--unprotect NAME`.
+        live("protect"),
         live("labels"),
         fixed("disk", Impact::DataLoss),
         fixed("disk.size", Impact::Live),

@@ -1,10 +1,10 @@
 //! The wanted fleet.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    DnsServer, DnsServerName, FleetId, Host, HostName, Image, ImageName, Network, NetworkName,
-    TargetFile, TargetFileName, Vm, VmName, Zone, ZoneName,
+    Digest, DnsServer, DnsServerName, FleetId, Host, HostName, Image, ImageName, Network,
+    NetworkName, TargetFile, TargetFileName, Vm, VmName, Zone, ZoneName,
 };
 
 /// Everything the text of a fleet asks for. All references in it lead somewhere.
@@ -30,4 +30,11 @@ pub struct Fleet {
     pub zones: BTreeMap<ZoneName, Zone>,
     /// Target files.
     pub target_files: BTreeMap<TargetFileName, TargetFile>,
+    /// VMs that were called otherwise before, and how: the newest name first.
+    pub moved: BTreeMap<VmName, Vec<VmName>>,
+    /// How long what was removed stays in the trash.
+    pub retain: Duration,
+    /// Digest of everything the text was read from: files, variables, environment. It may hold
+    /// secrets, so it leaves only keyed.
+    pub digest: Digest,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Digest, FleetId};
+use super::{Digest, DiskName, FleetId};
 
 /// Written into libvirt's `<metadata>` in the same define as the object, every time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,24 @@ pub struct Mark {
     pub incarnation: u32,
     /// Digest of what the object was made from, to see a change of what cannot be read back.
     pub digest: Digest,
+    /// Digest of what a guest is told about its interfaces at every start.
+    #[serde(default)]
+    pub network: Digest,
+    /// Whether it must not be taken away; says so even when the text and the state no longer do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protect: bool,
+    /// Its disks that outlive it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<DiskName>,
+}
+
+/// What a seed says, in two digests: a change of either is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedDigest {
+    /// Of what a guest is told once, at its first boot.
+    pub first: Digest,
+    /// Of what it is told about its interfaces at every boot.
+    pub network: Digest,
 }
 
 /// A domain or network of ours: which it is, and what its mark must say before it is touched.
@@ -29,9 +47,19 @@ pub struct Ours {
     pub fleet: FleetId,
     /// Its name in the fleet.
     pub name: String,
+    /// The fingerprint of its definition as the plan saw it: the first step that touches it refuses
+    /// one that changed since. `None`: a step of ours touched it before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Digest>,
 }
 
 impl Ours {
+    /// Returns the same with the fingerprint that its definition must still have.
+    #[must_use]
+    pub fn seen_as(self, seen: &Digest) -> Self {
+        Self { seen: Some(seen.clone()), ..self }
+    }
+
     /// Says whether the mark found on the object with this UUID proves that it is ours.
     pub fn is_proved_by(&self, mark: Option<&Mark>) -> bool {
         mark.is_some_and(|mark| mark.fleet == self.fleet && mark.name == self.name)

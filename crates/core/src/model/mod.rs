@@ -22,7 +22,9 @@ mod spec;
 mod vm;
 
 pub use address::{AddressError, AddressRange, Mac};
-pub use derive::{domain_uuid, network_uuid, nic_mac, nvram_name, seed_volume_name, volume_name};
+pub use derive::{
+    domain_uuid, network_uuid, nic_mac, nvram_name, seed_prefix, seed_volume_name, volume_name,
+};
 pub(crate) use digest::hex_of;
 pub use digest::{Checksum, Digest, DigestError};
 pub use edit::{Edit, EditKey, RecordKind, TargetGroup};
@@ -33,15 +35,17 @@ pub(crate) use image::without_query;
 pub use image::{Image, ImageSource};
 pub use impact::Impact;
 pub use inventory::{Inventory, InventoryVm, VmState};
-pub use mark::{Mark, Ours};
+pub use mark::{Mark, Ours, SeedDigest};
 pub use name::{DiskName, DnsServerName, ExporterName, HostName, ImageName, NetworkName};
 pub use name::{DomainName, FleetId, NameError};
 pub use name::{TargetFileName, VmName, ZoneName};
 pub use network::{Network, NetworkKind};
 pub use observed::{DomainShape, DomainState, DomainView, HostCard, HostView};
-pub use observed::{NetworkView, Observed, PoolView, Seen, VolumeView};
+pub use observed::{NetworkShape, NetworkView, Observed, PoolView, Seen, VolumeView};
 pub use publish::{DnsServer, DnsServerKind, Place, TargetFile, Zone};
 pub use secret::Secret;
 pub use size::{Size, SizeError};
-pub use spec::{DiskSpec, DomainSpec, ImageSpec, NetworkSpec, NicSource, NicSpec, VolumeSpec};
+pub use spec::{
+    DiskSpec, DomainPatch, DomainSpec, ImageSpec, NetworkSpec, NicSource, NicSpec, VolumeSpec,
+};
 pub use vm::{CloudInit, Disk, Exporter, Firmware, Nic, NicAddress, Vm, VmDns, Wait};

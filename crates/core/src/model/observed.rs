@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{DomainSpec, FleetId, HostName, Mark, NicSpec, Size};
+use super::{
+    AddressRange, Digest, DomainSpec, FleetId, HostName, Mark, NetworkSpec, NicSpec, Size,
+};
 
 /// What was seen of all hosts. A host that is missing here was not asked.
 pub type Observed = BTreeMap<HostName, Seen>;
@@ -94,6 +96,9 @@ pub struct VolumeView {
     pub capacity: Size,
     /// Path of the file under it, when it is an overlay.
     pub backing: Option<String>,
+    /// What it takes of the pool's file system.
+    #[serde(default)]
+    pub used: Size,
 }
 
 /// A network libvirt knows.
@@ -109,6 +114,31 @@ pub struct NetworkView {
     pub autostart: bool,
     /// Our mark, when it bears one of any fleet.
     pub mark: Option<Mark>,
+    /// What it is defined as (`VIR_NETWORK_XML_INACTIVE`).
+    #[serde(default)]
+    pub defined: NetworkShape,
+}
+
+/// The part of a network's XML that we manage.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NetworkShape {
+    /// How it leads outside: `nat`, `route`, …; `None` is isolated.
+    pub forward: Option<String>,
+    /// The host's address in it, with the length of its prefix.
+    pub address: Option<ipnet::Ipv4Net>,
+    /// Ranges that its DHCP server hands out.
+    pub dhcp: Vec<AddressRange>,
+}
+
+impl NetworkShape {
+    /// Returns the shape that a spec must have.
+    pub fn of(spec: &NetworkSpec) -> Self {
+        Self {
+            forward: Some("nat".to_owned()),
+            address: ipnet::Ipv4Net::new(spec.gateway, spec.subnet.prefix_len()).ok(),
+            dhcp: spec.dhcp.clone(),
+        }
+    }
 }
 
 /// A domain libvirt knows.
@@ -130,6 +160,15 @@ pub struct DomainView {
     pub defined: DomainShape,
     /// What runs, when it runs.
     pub live: Option<DomainShape>,
+    /// Fingerprint of its whole definition, what we do not manage included.
+    #[serde(default)]
+    pub fingerprint: Digest,
+    /// Whether its run is saved to disk (`virsh managedsave`): starting it goes on from there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub saved: bool,
+    /// Whether libvirt knows snapshots or checkpoints of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snapshots: bool,
 }
 
 /// What a domain does.
@@ -159,6 +198,9 @@ pub struct DomainShape {
     pub uefi: bool,
     /// Files of its disks in order of target name, CD-ROM drives left out.
     pub disks: Vec<String>,
+    /// Files under its disks: images, and what somebody's external snapshot put an overlay on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub beneath: Vec<String>,
     /// Files of its CD-ROM drives.
     pub cdroms: Vec<String>,
     /// Its interfaces; one of a kind we do not make is left out and counted in `other_nics`.
@@ -180,6 +222,7 @@ impl DomainShape {
             },
             uefi: spec.firmware == super::Firmware::Uefi,
             disks: spec.disks.iter().map(|disk| file(&disk.volume)).collect(),
+            beneath: spec.disks.iter().filter_map(|disk| disk.backing.as_ref()).map(file).collect(),
             cdroms: spec.seed.iter().map(file).collect(),
             nics: spec.nics.clone(),
             other_nics: 0,

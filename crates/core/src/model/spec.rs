@@ -40,11 +40,21 @@ pub struct DomainSpec {
 impl DomainSpec {
     /// Returns how what is made of it is found and proved to be ours.
     pub fn ours(&self) -> Ours {
-        Ours { uuid: self.uuid, fleet: self.mark.fleet, name: self.mark.name.clone() }
+        Ours { uuid: self.uuid, fleet: self.mark.fleet, name: self.mark.name.clone(), seen: None }
     }
 }
 
 /// A qcow2 disk of a domain; volumes lie in our pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainPatch {
+    /// What it becomes.
+    pub spec: DomainSpec,
+    /// Volumes of our pool that are no longer its disks.
+    pub gone_disks: Vec<String>,
+    /// Interfaces that are no longer its.
+    pub gone_nics: Vec<Mac>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpec {
     /// The volume.
@@ -94,7 +104,7 @@ pub struct NetworkSpec {
 impl NetworkSpec {
     /// Returns how what is made of it is found and proved to be ours.
     pub fn ours(&self) -> Ours {
-        Ours { uuid: self.uuid, fleet: self.mark.fleet, name: self.mark.name.clone() }
+        Ours { uuid: self.uuid, fleet: self.mark.fleet, name: self.mark.name.clone(), seen: None }
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Vm {
     pub metrics: Vec<Exporter>,
     /// Ansible groups.
     pub groups: Vec<String>,
+    /// Whether it must not be taken away or made again.
+    pub protect: bool,
     /// Labels for targets.
     pub labels: BTreeMap<String, String>,
 }

@@ -27,6 +27,37 @@ pub struct Change {
     pub work: Work,
 }
 
+impl Change {
+    /// Returns the VM it is about.
+    pub fn vm(&self) -> Option<&VmName> {
+        match &self.object {
+            Object::Vm(vm) => Some(vm),
+            _ => None,
+        }
+    }
+
+    /// Says whether it is about a VM.
+    pub fn is_of_vm(&self) -> bool {
+        self.vm().is_some()
+    }
+
+    /// Returns what is made of a VM.
+    pub fn making(&self) -> Option<&VmWork> {
+        match &self.work {
+            Work::Vm(work) | Work::VmAnew(_, work) | Work::VmAdopted(work) => Some(work),
+            _ => None,
+        }
+    }
+
+    /// Returns what is taken away of a VM.
+    pub fn removal(&self) -> Option<&VmRemoval> {
+        match &self.work {
+            Work::VmGone(removal) | Work::VmAnew(removal, _) => Some(removal),
+            _ => None,
+        }
+    }
+}
+
 /// What a change is about; the order is the order of the plan's text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -64,10 +95,14 @@ impl fmt::Display for Object {
 pub enum Action {
     /// It is taken away.
     Remove,
+    /// It is taken away and made again.
+    Replace,
     /// It is made.
     Create,
     /// It is changed, or what was begun is finished.
     Update,
+    /// It is there, and taken into the state or given its mark back.
+    Adopt,
 }
 
 impl Action {
@@ -75,8 +110,10 @@ impl Action {
     pub fn sign(self) -> char {
         match self {
             Self::Remove => '-',
+            Self::Replace => '±',
             Self::Create => '+',
             Self::Update => '~',
+            Self::Adopt => '=',
         }
     }
 }
@@ -95,6 +132,29 @@ pub enum Reason {
     NotReady,
     /// It runs and shall not.
     Running,
+    /// A field differs.
+    Changed {
+        /// The field, as the text names it.
+        field: String,
+        /// What is there.
+        from: String,
+        /// What is wanted.
+        to: String,
+    },
+    /// What runs is not what is defined, in these fields.
+    PendingRestart(Vec<String>),
+    /// It was called so.
+    Renamed(VmName),
+    /// It must not be taken away from now on.
+    Protect,
+    /// It may be taken away from now on.
+    Unprotect,
+    /// This disk no longer outlives its VM.
+    Unkeep(DiskName),
+    /// Its mark was lost.
+    MarkLost,
+    /// It bears our mark and the state does not know it.
+    NotInState,
     /// `autostart` differs.
     Autostart(bool),
     /// This disk shall outlive its VM from now on.
@@ -113,6 +173,16 @@ impl fmt::Display for Reason {
             Self::NotRunning => f.write_str("not running: start"),
             Self::NotReady => f.write_str("not ready yet: wait"),
             Self::Running => f.write_str("running: shut down"),
+            Self::Changed { field, from, to } => write!(f, "{field}: {from} -> {to}"),
+            Self::PendingRestart(fields) => {
+                write!(f, "runs as it was before: {}", fields.join(", "))
+            }
+            Self::Renamed(from) => write!(f, "was {from}"),
+            Self::Protect => f.write_str("protect = true"),
+            Self::Unprotect => f.write_str("protect = false"),
+            Self::Unkeep(disk) => write!(f, "disk {disk}: keep = false"),
+            Self::MarkLost => f.write_str("its mark was lost"),
+            Self::NotInState => f.write_str("not in the state"),
             Self::Autostart(wanted) => write!(f, "autostart = {wanted}"),
             Self::Keep(disk) => write!(f, "disk {disk}: keep = true"),
             Self::NotDeclared => f.write_str("no longer declared"),
@@ -140,6 +210,10 @@ pub enum Work {
     Image(ImageSpec),
     /// Make a VM, or what is missing of it.
     Vm(Box<VmWork>),
+    /// Take a VM away and make it again.
+    VmAnew(Box<VmRemoval>, Box<VmWork>),
+    /// Take a VM that is there into the state, and give it its mark.
+    VmAdopted(Box<VmWork>),
     /// Remove a VM.
     VmGone(Box<VmRemoval>),
 }

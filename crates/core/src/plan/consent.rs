@@ -14,6 +14,8 @@ pub struct Consent {
     pub deletes: Option<usize>,
     /// Everything shown, answered at the terminal.
     pub all: bool,
+    /// `--unprotect NAME`, each: VMs that may lose their protection, and disks that were kept.
+    pub unprotect: BTreeSet<VmName>,
 }
 
 /// One `--allow CLASS[=NAME,…]`.
@@ -44,6 +46,18 @@ impl FromStr for Allowance {
 }
 
 impl Consent {
+    /// Says what lacks for a change to be made.
+    fn lacks(&self, change: &Change) -> Option<Withheld> {
+        let lets_go = |why: &Reason| matches!(why, Reason::Unprotect | Reason::Unkeep(_));
+        if let Some(vm) = change.vm()
+            && change.reasons.iter().any(lets_go)
+            && !self.unprotect.contains(vm)
+        {
+            return Some(Withheld::Unprotect(vm.clone()));
+        }
+        (!self.covers(change)).then_some(Withheld::Consent(change.impact))
+    }
+
     fn covers(&self, change: &Change) -> bool {
         if change.impact == Impact::Live || self.all || change.reasons.contains(&Reason::Asked) {
             return true;
@@ -63,7 +77,7 @@ impl Plan {
     /// Returns what the consent lets through; the rest is held back, with the edits about it.
     #[must_use]
     pub fn permitted(mut self, consent: &Consent) -> Self {
-        self.hold(|change| (!consent.covers(change)).then_some(Withheld::Consent(change.impact)));
+        self.hold(|change| consent.lacks(change));
         let wanted = self.vanishing();
         let allowed = consent.deletes.unwrap_or_else(|| self.budget());
         if wanted > allowed {
@@ -98,20 +112,28 @@ impl Plan {
     }
 
     fn hold(&mut self, why: impl Fn(&Change) -> Option<Withheld>) {
-        let mut away = BTreeSet::new();
+        let (mut away, mut stays) = (BTreeSet::new(), BTreeSet::new());
         let held = &mut self.held;
         self.changes.retain(|change| match why(change) {
             None => true,
             Some(why) => {
-                if let Object::Vm(vm) = &change.object {
-                    away.insert(vm.clone());
+                away.extend(change.vm().cloned());
+                if let Some(work) = change.making() {
+                    away.extend(work.renamed.clone());
+                    // What it is as it is now may be published; what it would be may not.
+                    let published = work.seen.is_some() && !work.seed && work.renamed.is_none();
+                    stays.extend(change.vm().filter(|_| published).cloned());
                 }
                 let (host, object) = (Some(change.host.clone()), change.object.clone());
                 held.push(Held { host, object, why });
                 false
             }
         });
-        self.edits.retain(|edit| !edit.vm.as_ref().is_some_and(|vm| away.contains(vm)));
+        self.edits.retain(|edit| match &edit.vm {
+            Some(vm) if stays.contains(vm) => !edit.new.is_empty(),
+            Some(vm) => !away.contains(vm),
+            None => true,
+        });
     }
 }
 

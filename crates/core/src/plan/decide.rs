@@ -31,7 +31,7 @@ pub fn decide(
     identity: &str,
     keys: HostKeys<'_>,
 ) -> Result<Decisions, Vec<PlanProblem>> {
-    let mut chooser = Chooser::new(fleet, snapshot, known_decisions(lock, snapshot)?);
+    let mut chooser = Chooser::new(fleet, snapshot, known_decisions(fleet, lock, snapshot)?);
     chooser.check_identity(identity);
     chooser.decided.identity = Some(identity.to_owned());
     // Fixed addresses first: what is handed out must not take one of them.
@@ -45,7 +45,11 @@ pub fn decide(
 }
 
 /// Returns the lock's decisions, overruled by what was applied.
-fn known_decisions(lock: &Decisions, snapshot: &Snapshot) -> Result<Decisions, Vec<PlanProblem>> {
+fn known_decisions(
+    fleet: &Fleet,
+    lock: &Decisions,
+    snapshot: &Snapshot,
+) -> Result<Decisions, Vec<PlanProblem>> {
     let mut known = lock.clone();
     known.identity = lock.identity.clone().or_else(|| snapshot.decisions.identity.clone());
     let mut problems = Vec::new();
@@ -64,7 +68,25 @@ fn known_decisions(lock: &Decisions, snapshot: &Snapshot) -> Result<Decisions, V
         }
     }
     known.bury(snapshot);
+    rename(fleet, snapshot, &mut known);
     if problems.is_empty() { Ok(known) } else { Err(problems) }
+}
+
+/// Gives renamed VMs what was decided under their earlier names. What was applied under one of them
+/// beats what the lock says of the new one: a run may have ended in between.
+fn rename(fleet: &Fleet, snapshot: &Snapshot, known: &mut Decisions) {
+    for (to, before) in &fleet.moved {
+        if snapshot.vms.contains_key(to) {
+            continue;
+        }
+        let applied = before.iter().find(|from| snapshot.vms.contains_key(*from));
+        let decided = |from: &&VmName| !known.vms.contains_key(to) && known.vms.contains_key(*from);
+        let Some(from) = applied.or_else(|| before.iter().find(decided)) else { continue };
+        if let Some(mut decision) = known.vms.remove(from) {
+            decision.born.get_or_insert_with(|| from.clone());
+            known.vms.insert(to.clone(), decision);
+        }
+    }
 }
 
 struct Chooser<'a> {
@@ -103,7 +125,14 @@ impl<'a> Chooser<'a> {
     /// removed since.
     fn holds(&self, vm: &VmName) -> bool {
         let removed = self.decided.vms.get(vm).is_some_and(|decision| decision.removed);
-        self.snapshot.vms.contains_key(vm) || (self.fleet.vms.contains_key(vm) && !removed)
+        let forgotten = self.decided.vms.get(vm).is_some_and(|decision| decision.forgotten);
+        let made = self.snapshot.vms.contains_key(vm) || self.earlier_name_made(vm);
+        made || forgotten || (self.fleet.vms.contains_key(vm) && !removed)
+    }
+
+    fn earlier_name_made(&self, vm: &VmName) -> bool {
+        let before = self.fleet.moved.get(vm);
+        before.into_iter().flatten().any(|from| self.snapshot.vms.contains_key(from))
     }
 
     /// Gives an address to a VM; who had it and is not declared is a tombstone from now on.
@@ -150,18 +179,29 @@ impl<'a> Chooser<'a> {
             Some(old) if !old.removed || vm.hosts.contains(&old.host) => old.host.clone(),
             _ => spread_host(vm).clone(),
         };
-        let key_epoch = old.as_ref().map_or(1, |old| old.key_epoch);
+        let key_epoch =
+            old.as_ref().map_or_else(|| self.fresh_epoch(&vm.name), |old| old.key_epoch);
         let decision = VmDecision {
             uuid,
             host,
             incarnation: old.as_ref().map_or(1, |old| old.incarnation + u32::from(old.removed)),
             key_epoch,
-            host_key: keys(&vm.name, key_epoch),
+            host_key: keys(old.as_ref().map_or(&vm.name, |old| old.root_name(&vm.name)), key_epoch),
             nics: self.decide_nics(vm, old.as_ref()),
             disks: decide_disks(self.fleet, vm, uuid, old.as_ref()),
             removed: false,
+            forgotten: old.as_ref().is_some_and(|old| old.forgotten)
+                && !self.snapshot.vms.contains_key(&vm.name),
+            born: old.as_ref().and_then(|old| old.born.clone()),
         };
         self.decided.vms.insert(vm.name.clone(), decision);
+    }
+
+    /// A VM that was renamed still has the keys of its first name: a new one of that name begins
+    /// with the next.
+    fn fresh_epoch(&self, vm: &VmName) -> u32 {
+        let born = self.decided.vms.values().filter(|old| old.born.as_ref() == Some(vm));
+        born.map(|old| old.key_epoch + 1).max().unwrap_or(1)
     }
 
     fn decide_nics(&mut self, vm: &Vm, old: Option<&VmDecision>) -> Vec<NicDecision> {

@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::{
-    Action, Change, Held, Object, Plan, Reason, VmWork, Withheld, Work, image_spec,
+    Action, Change, Held, Object, Plan, Reason, Scope, VmWork, Withheld, Work,
+    adopt::adoption,
+    image_spec,
     removal::removal_of,
-    vm::{Verdict, needed_image, vm_verdict},
+    vm::{Look, Verdict, needed_image, vm_verdict},
 };
 use crate::{
     model::{
-        Digest, Edit, Fleet, Host, HostCard, HostName, HostView, ImageName, Impact, NetworkName,
-        Observed, Seen, Vm, VmName,
+        Edit, Fleet, Host, HostCard, HostName, HostView, ImageName, Impact, NetworkName, Observed,
+        SeedDigest, Seen, Vm, VmName,
     },
     state::{Decisions, Fact, Snapshot, VmDecision, VmRecord},
 };
@@ -30,8 +32,10 @@ pub struct World<'a> {
     pub observed: &'a Observed,
     /// What this run is for.
     pub goal: &'a Goal,
+    /// The part of the fleet it is about.
+    pub scope: &'a Scope,
     /// Gives the digest of what a VM's seed is made from.
-    pub seed_digest: &'a dyn Fn(&Vm, &VmDecision) -> Digest,
+    pub seed_digest: &'a dyn Fn(&Vm, &VmDecision) -> SeedDigest,
     /// Gives the id of a host that has none.
     pub fresh_id: &'a dyn Fn(&HostName) -> Uuid,
     /// When this is, for the names in the trash: `20261122T121314Z`.
@@ -44,6 +48,36 @@ impl std::fmt::Debug for World<'_> {
     }
 }
 
+impl World<'_> {
+    /// Says whether this run is about a VM.
+    pub fn has_vm(&self, vm: &VmName) -> bool {
+        self.scope.has_vm(vm) && self.goal.is_about(vm)
+    }
+
+    /// Says whether this run is about the whole fleet.
+    pub(super) fn is_whole(&self) -> bool {
+        self.scope.is_all() && matches!(self.goal, Goal::Converge | Goal::Destroy(_))
+    }
+
+    /// Returns the name that the state knows a declared VM by: an earlier one as long as it was not
+    /// renamed.
+    pub fn recorded_name<'b>(&'b self, vm: &'b VmName) -> &'b VmName {
+        if self.snapshot.vms.contains_key(vm) {
+            return vm;
+        }
+        let mut before = self.fleet.moved.get(vm).into_iter().flatten();
+        before.find(|from| self.snapshot.vms.contains_key(*from)).unwrap_or(vm)
+    }
+
+    /// Says whether a VM of the state is declared, under whatever name.
+    pub(super) fn is_declared(&self, recorded: &VmName) -> bool {
+        let is_it = |(to, before): (&VmName, &Vec<VmName>)| {
+            before.contains(recorded) && !self.snapshot.vms.contains_key(to)
+        };
+        self.fleet.vms.contains_key(recorded) || self.fleet.moved.iter().any(is_it)
+    }
+}
+
 /// What a run is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Goal {
@@ -51,16 +85,43 @@ pub enum Goal {
     Converge,
     /// Take these VMs away; `None`: everything.
     Destroy(Option<BTreeSet<VmName>>),
+    /// Make these VMs again, whether or not they differ.
+    Replace(BTreeSet<VmName>),
+    /// Take these VMs, which are there, into the state; `mark` gives back lost marks.
+    Adopt {
+        /// The VMs.
+        vms: BTreeSet<VmName>,
+        /// Whether to write marks.
+        mark: bool,
+    },
 }
 
 impl Goal {
     /// Says whether a VM is to be taken away by name.
     pub fn destroys(&self, vm: &VmName) -> bool {
         match self {
-            Self::Converge => false,
+            Self::Converge | Self::Replace(_) | Self::Adopt { .. } => false,
             Self::Destroy(None) => true,
             Self::Destroy(Some(names)) => names.contains(vm),
         }
+    }
+
+    /// Says whether a VM is to be made again by name.
+    pub fn replaces(&self, vm: &VmName) -> bool {
+        matches!(self, Self::Replace(names) if names.contains(vm))
+    }
+
+    /// Says whether a VM is its business at all.
+    pub fn is_about(&self, vm: &VmName) -> bool {
+        match self {
+            Self::Converge | Self::Destroy(_) => true,
+            Self::Replace(vms) | Self::Adopt { vms, .. } => vms.contains(vm),
+        }
+    }
+
+    /// Says whether it is about what is declared, rather than about taking away.
+    pub fn is_to_make(&self) -> bool {
+        !matches!(self, Self::Destroy(_))
     }
 }
 
@@ -104,7 +165,8 @@ pub struct Trouble {
 /// Compares everything; makes all choices that are left.
 pub fn draft(world: &World<'_>) -> Draft {
     let mut draft = Draft::default();
-    for host in world.fleet.hosts.values() {
+    let hosts = world.fleet.hosts.values().filter(|host| world.scope.has_host(&host.name));
+    for host in hosts {
         match world.observed.get(&host.name) {
             Some(Seen::Whole(view)) => HostDraft { world, host, view, draft: &mut draft }.compare(),
             Some(Seen::Unreachable(why)) => hold_host(world, &host.name, why, &mut draft),
@@ -114,7 +176,9 @@ pub fn draft(world: &World<'_>) -> Draft {
     let made = world.snapshot.vms.values().map(|record| &record.host);
     let declared = world.fleet.vms.keys().map(|vm| &world.decisions.vms[vm].host);
     let hosts: BTreeSet<_> = made.chain(declared).collect();
-    for host in hosts.into_iter().filter(|host| !world.fleet.hosts.contains_key(*host)) {
+    let gone =
+        |host: &&&HostName| !world.fleet.hosts.contains_key(**host) && world.scope.has_host(host);
+    for host in hosts.iter().filter(gone) {
         hold_host(world, host, "it is no longer declared", &mut draft);
     }
     let place = |change: &Change| (change.host.clone(), change.object.clone());
@@ -128,11 +192,17 @@ fn hold_host(world: &World<'_>, host: &HostName, why: &str, draft: &mut Draft) {
         .fleet
         .vms
         .keys()
-        .filter(|vm| *world.goal == Goal::Converge && world.decisions.vms[*vm].host == *host);
+        .filter(|vm| world.goal.is_to_make() && world.decisions.vms[*vm].host == *host);
     let made = world.snapshot.vms.iter().filter(|(vm, record)| {
-        record.host == *host && (*world.goal == Goal::Converge || world.goal.destroys(vm))
+        let meant = world.goal.is_to_make() || world.goal.destroys(vm);
+        record.host == *host && meant && (!world.is_declared(vm) || !world.goal.is_to_make())
     });
     let vms: BTreeSet<_> = declared.chain(made.map(|(vm, _)| vm)).collect();
+    let vms = vms.into_iter().filter(|vm| world.has_vm(vm));
+    let vms: Vec<_> = vms.collect();
+    if vms.is_empty() && !world.is_whole() {
+        return;
+    }
     let mut hold = |object| {
         let why = Withheld::Unreachable(why.to_owned());
         draft.held.push(Held { host: Some(host.clone()), object, why });
@@ -164,7 +234,7 @@ impl HostDraft<'_> {
         }
         let card = self.card();
         self.draft.cards.insert(self.host.name.clone(), card);
-        if *self.world.goal == Goal::Converge {
+        if self.world.goal.is_to_make() {
             let held_networks = self.compare_networks();
             self.compare_vms(&held_networks);
         }
@@ -176,14 +246,14 @@ impl HostDraft<'_> {
     fn vms_here(&self) -> Vec<VmName> {
         let world = self.world;
         let declared = world.fleet.vms.keys().filter(|vm| {
-            *world.goal == Goal::Converge && world.decisions.vms[*vm].host == self.host.name
+            world.goal.is_to_make() && world.decisions.vms[*vm].host == self.host.name
         });
         let made = world.snapshot.vms.iter().filter(|(vm, record)| {
             record.host == self.host.name
-                && (*world.goal == Goal::Converge || world.goal.destroys(vm))
+                && (world.goal.is_to_make() && !world.is_declared(vm) || world.goal.destroys(vm))
         });
         let names: BTreeSet<_> = declared.chain(made.map(|(vm, _)| vm)).cloned().collect();
-        names.into_iter().collect()
+        names.into_iter().filter(|vm| world.has_vm(vm)).collect()
     }
 
     /// A host where we had made objects must show the card we know.
@@ -262,11 +332,16 @@ impl HostDraft<'_> {
         let mut images: BTreeSet<ImageName> = BTreeSet::new();
         for vm in self.world.fleet.vms.values() {
             let decision = &self.world.decisions.vms[&vm.name];
-            if decision.host != self.host.name {
+            if decision.host != self.host.name || !self.world.has_vm(&vm.name) {
                 continue;
             }
             let object = Object::Vm(vm.name.clone());
-            match vm_verdict(self.world, vm, decision, self.view) {
+            let look = Look::at(self.world, vm, decision, self.view);
+            let verdict = match self.world.goal {
+                Goal::Adopt { vms, mark } if vms.contains(&vm.name) => adoption(&look, *mark),
+                _ => vm_verdict(&look),
+            };
+            match verdict {
                 Verdict::Same => self.draft.unchanged += 1,
                 Verdict::Held(why) => self.hold(object, why),
                 Verdict::Change(change) => {
@@ -276,7 +351,7 @@ impl HostDraft<'_> {
                         self.hold(object, Withheld::Needs(network));
                         continue;
                     }
-                    if let Work::Vm(work) = &change.work
+                    if let Work::Vm(work) | Work::VmAnew(_, work) = &change.work
                         && needed_image(self.world, work).is_some()
                     {
                         images.insert(vm.image.clone());
@@ -292,7 +367,7 @@ impl HostDraft<'_> {
     fn bring(&mut self, images: &BTreeSet<ImageName>) {
         let mine = |change: &&Change| change.host == self.host.name;
         let writes = |change: &&Change| match &change.work {
-            Work::Vm(work) => needs_pool(work),
+            Work::Vm(work) | Work::VmAnew(_, work) => needs_pool(work),
             _ => false,
         };
         let needs_pool = self.draft.changes.iter().filter(mine).any(|change| writes(&change));
@@ -317,11 +392,17 @@ impl HostDraft<'_> {
         for (vm, record) in mine {
             let reason = match (world.goal.destroys(vm), world.goal) {
                 (true, _) => Reason::Asked,
-                (false, Goal::Converge) if !world.fleet.vms.contains_key(vm) => Reason::NotDeclared,
+                (false, Goal::Converge) if !world.is_declared(vm) => Reason::NotDeclared,
                 _ => continue,
             };
+            if !world.has_vm(vm) {
+                continue;
+            }
             let object = Object::Vm(vm.clone());
-            match removal_of(world, vm, record, self.view) {
+            match self
+                .unprotected(vm, record)
+                .and_then(|()| removal_of(world, vm, record, self.view))
+            {
                 Err(why) => self.hold(object, why),
                 Ok(removal) => {
                     let work = Work::VmGone(Box::new(removal));
@@ -329,6 +410,16 @@ impl HostDraft<'_> {
                 }
             }
         }
+    }
+}
+
+impl HostDraft<'_> {
+    /// A VM whose block, state or mark says so is not taken away, whoever asks.
+    fn unprotected(&self, vm: &VmName, record: &VmRecord) -> Result<(), Withheld> {
+        let declared = self.world.fleet.vms.get(vm).is_some_and(|vm| vm.protect);
+        let found = self.view.domains.iter().find(|domain| domain.uuid == record.uuid);
+        let marked = found.and_then(|found| found.mark.as_ref()).is_some_and(|mark| mark.protect);
+        if declared || marked || record.protect { Err(Withheld::Protected) } else { Ok(()) }
     }
 }
 
@@ -369,20 +460,29 @@ impl Plan {
     /// Takes out edits about VMs whose fate is held back: nothing is published about a VM that is
     /// not made, nothing taken away from one that stays.
     fn without_edits_of_held(mut self, world: &World<'_>) -> Self {
-        let held: BTreeSet<_> = self
-            .held
-            .iter()
-            .filter_map(|held| match &held.object {
-                Object::Vm(vm) => Some(vm.clone()),
-                _ => None,
-            })
-            .collect();
+        let held = self.held.iter().filter_map(|held| match &held.object {
+            Object::Vm(vm) => Some(vm),
+            _ => None,
+        });
+        // One that is not renamed keeps the records of its old name.
+        let held: BTreeSet<_> =
+            held.flat_map(|vm| [vm.clone(), world.recorded_name(vm).clone()]).collect();
         let made = |vm: &VmName| world.snapshot.vms.contains_key(vm);
         let stays = |edit: &Edit| match &edit.vm {
             Some(vm) if held.contains(vm) => made(vm) && !edit.new.is_empty(),
-            _ => true,
+            // What is about nobody goes along with what is.
+            None => world.is_whole() || self.changes.iter().any(Change::is_of_vm),
+            Some(vm) => self.is_in_scope(world, vm),
         };
-        self.edits.retain(stays);
+        let edits: Vec<Edit> = self.edits.iter().filter(|edit| stays(edit)).cloned().collect();
+        self.edits = edits;
         self
+    }
+
+    fn is_in_scope(&self, world: &World<'_>, vm: &VmName) -> bool {
+        let recorded = world.snapshot.vms.get(vm).map(|record| &record.host);
+        let decided = world.decisions.vms.get(vm).map(|decision| &decision.host);
+        let host = recorded.or(decided);
+        world.has_vm(vm) && host.is_none_or(|host| world.scope.has_host(host))
     }
 }

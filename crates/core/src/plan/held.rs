@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Object;
 use crate::{
-    model::{EditKey, HostName, Impact},
+    model::{EditKey, HostName, Impact, VmName},
     state::Snapshot,
 };
 
@@ -43,6 +43,32 @@ pub enum Withheld {
     PoolInactive(String),
     /// The bridge of a network is missing on the host.
     NoBridge(String),
+    /// A domain has our name and UUID, and lost our mark.
+    MarkLost {
+        /// The VM.
+        vm: String,
+        /// The domain's name.
+        domain: String,
+    },
+    /// A domain runs and is not defined: it vanishes when it stops.
+    Transient(String),
+    /// Somebody's snapshot put an overlay on a disk: what was written since lies there.
+    SnapshotOver {
+        /// The disk's volume.
+        volume: String,
+        /// The overlay.
+        overlay: String,
+    },
+    /// A domain's run is saved to disk: it goes on as it was, whatever it is defined as.
+    Saved(String),
+    /// libvirt has snapshots or checkpoints of a domain.
+    Snapshots(String),
+    /// It must not be taken away or made again.
+    Protected,
+    /// `forget` was said of it, and it is declared.
+    Forgotten,
+    /// It lets go of a promise, which is asked for by name.
+    Unprotect(VmName),
     /// Something of that name or UUID is somebody else's.
     Foreign(String),
     /// It bears our mark and the state does not know it.
@@ -123,6 +149,27 @@ impl Withheld {
                 format!("mount {path}, then `virsh pool-start freehold` on the host")
             }
             Self::NoBridge(_) => "make the bridge on the host, or name the right one".into(),
+            Self::MarkLost { vm, .. } => {
+                format!("if it is that VM: freehold adopt {vm} --mark")
+            }
+            Self::Transient(domain) => format!(
+                "on the host: virsh dumpxml {domain} > x.xml; virsh define x.xml; its mark is in it"
+            ),
+            Self::SnapshotOver { .. } => {
+                "merge it: virsh blockcommit DOMAIN DISK --active --pivot, then remove the overlay"
+                    .into()
+            }
+            Self::Saved(domain) => {
+                format!("on the host: virsh start {domain}, or virsh managedsave-remove {domain}")
+            }
+            Self::Snapshots(domain) => format!(
+                "on the host: virsh snapshot-list {domain}; virsh snapshot-delete {domain} …"
+            ),
+            Self::Protected => {
+                "say `protect = false` in its block and apply with --unprotect NAME first".into()
+            }
+            Self::Forgotten => "take it back: freehold adopt NAME; or remove its block".into(),
+            Self::Unprotect(vm) => format!("if that is meant: --unprotect {vm}"),
             Self::Foreign(_) => "rename the VM or network, or remove the other one by hand".into(),
             Self::NotInState(_) => {
                 "was .freehold/ lost? put it back before you apply; nothing is touched".into()
@@ -154,7 +201,7 @@ impl Withheld {
 
     /// Says whether the user must consent, rather than something be missing.
     pub fn is_consent(&self) -> bool {
-        matches!(self, Self::Consent(_) | Self::Budget { .. })
+        matches!(self, Self::Consent(_) | Self::Unprotect(_) | Self::Budget { .. })
     }
 }
 
@@ -169,6 +216,20 @@ impl fmt::Display for Withheld {
             Self::PoolInactive(path) => write!(f, "pool freehold at {path} does not run"),
             Self::NoBridge(bridge) => write!(f, "no bridge {bridge} on the host"),
             Self::Foreign(whose) => f.write_str(whose),
+            Self::MarkLost { domain, .. } => {
+                write!(f, "domain {domain} has our UUID and lost our mark")
+            }
+            Self::Transient(domain) => {
+                write!(f, "domain {domain} runs and is not defined: it vanishes when it stops")
+            }
+            Self::SnapshotOver { volume, overlay } => {
+                write!(f, "external-snapshot: {overlay} lies over {volume}")
+            }
+            Self::Saved(domain) => write!(f, "domain {domain} is saved to disk (managed save)"),
+            Self::Snapshots(domain) => write!(f, "domain {domain} has snapshots or checkpoints"),
+            Self::Protected => f.write_str("it is protected"),
+            Self::Forgotten => f.write_str("it was forgotten, and may live on"),
+            Self::Unprotect(_) => f.write_str("lets go of its protection or of a kept disk"),
             Self::NotInState(what) => {
                 write!(f, "{what} bears our mark, the state does not know it")
             }

@@ -1,6 +1,8 @@
 //! The fleet as outsiders shall see it once a draft is carried out.
 
-use super::{Draft, Object, World};
+use std::collections::BTreeSet;
+
+use super::{Change, Draft, World};
 use crate::{
     model::{DomainState, Inventory, InventoryVm, Seen, Vm, VmName, VmState},
     state::VmDecision,
@@ -11,8 +13,13 @@ impl Draft {
     /// be, whether or not their host answers, and are not stopped on purpose.
     pub fn inventory(&self, world: &World<'_>) -> Inventory {
         let mut inventory = Inventory::empty(world.fleet, world.snapshot.serial);
+        let changed: BTreeSet<&VmName> = self.changes.iter().filter_map(Change::vm).collect();
+        let will_be_there = |vm: &VmName| {
+            let begun = world.snapshot.vms.contains_key(world.recorded_name(vm));
+            !world.goal.destroys(vm) && (begun || changed.contains(vm))
+        };
         for vm in world.fleet.vms.values() {
-            if self.will_be_there(world, &vm.name)
+            if will_be_there(&vm.name)
                 && vm.running
                 && let Some(decision) = world.decisions.vms.get(&vm.name)
             {
@@ -20,13 +27,6 @@ impl Draft {
             }
         }
         inventory
-    }
-
-    fn will_be_there(&self, world: &World<'_>, vm: &VmName) -> bool {
-        let begun = world.snapshot.vms.contains_key(vm);
-        let object = Object::Vm(vm.clone());
-        let changes = self.changes.iter().any(|change| change.object == object);
-        !world.goal.destroys(vm) && (begun || changes)
     }
 }
 

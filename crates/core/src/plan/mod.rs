@@ -5,30 +5,41 @@
 //! [`Draft::with`], consent is applied by [`Plan::permitted`], and [`Plan::steps`] is the order of
 //! work. Nothing here reads a file or a clock, asks a host or names a plugin.
 
+mod adopt;
 mod change;
 mod consent;
 mod decide;
+mod differ;
 mod draft;
 mod held;
 mod inventory;
+mod lint;
+mod make;
 mod network;
 mod order;
+mod order_vm;
 mod problem;
+mod proof;
 mod removal;
 mod report;
+mod scope;
 mod step;
 mod vm;
 mod wanted;
+mod work;
 
 pub use change::{Action, Change, Object, Reason, Work};
 pub use consent::{Allowance, Consent};
 pub use decide::{HostKeys, decide};
 pub use draft::{Draft, Goal, Proposals, Trouble, World, draft};
 pub use held::{Held, Withheld, abandoned};
+pub use lint::Broken;
+pub use make::asked_address;
 pub use problem::PlanProblem;
+pub use scope::Scope;
 pub use step::{Act, AskedFrom, Await, Step};
-pub use vm::{VmRemoval, VmWork, asked_address};
 pub use wanted::{image_spec, network_spec};
+pub use work::{SeenDomain, VmRemoval, VmWork};
 
 use std::collections::BTreeMap;
 
@@ -36,7 +47,7 @@ use uuid::Uuid;
 
 use crate::{
     model::{Edit, FleetId, HostCard, HostName},
-    state::{Fact, Pending, Snapshot},
+    state::{Decisions, Fact, Pending, Snapshot},
 };
 
 /// What will be done, and what is held back and why.
@@ -78,6 +89,18 @@ impl Plan {
             snapshot.fold(fact);
         }
         snapshot
+    }
+
+    /// Puts what this plan decides about VMs that it makes again over what was decided before.
+    pub fn overrule(&self, decisions: &mut Decisions) {
+        for work in self.changes.iter().filter_map(Change::making) {
+            decisions.vms.insert(work.vm.clone(), work.decision.clone());
+        }
+    }
+
+    /// Says whether every host was as it was known: only then the lock follows the state.
+    pub fn knows_its_hosts(&self) -> bool {
+        !self.held.iter().any(|held| matches!(held.object, Object::Host(_)))
     }
 
     /// Says whether there is nothing to do.

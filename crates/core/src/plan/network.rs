@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{Action, Goal, Object, Reason, Withheld, Work, draft::HostDraft, network_spec};
+use super::{Action, Goal, Object, Reason, Withheld, Work, draft::HostDraft, network_spec, proof};
 use crate::model::{
-    DomainShape, DomainView, Impact, Mark, Network, NetworkKind, NetworkName, NetworkSpec,
-    NicSource, VmName,
+    DomainShape, DomainView, Impact, Network, NetworkKind, NetworkName, NetworkSpec, NicSource,
+    VmName,
 };
 
 impl HostDraft<'_> {
     /// Compares the networks that VMs here need; returns those that VMs cannot be attached to.
     pub(super) fn compare_networks(&mut self) -> BTreeSet<NetworkName> {
         let vms = self.world.fleet.vms.values();
-        let here = vms.filter(|vm| self.world.decisions.vms[&vm.name].host == self.host.name);
+        let here = vms.filter(|vm| {
+            let host = &self.world.decisions.vms[&vm.name].host;
+            *host == self.host.name && self.world.has_vm(&vm.name)
+        });
         let used: BTreeSet<_> =
             here.flat_map(|vm| vm.nics.iter().map(|nic| nic.network.clone())).collect();
         let mut held = BTreeSet::new();
@@ -45,16 +48,9 @@ impl HostDraft<'_> {
             self.change(object, Action::Create, Impact::Live, Reason::New, work);
             return Ok(());
         };
-        let ours = found.uuid == spec.uuid
-            && found.mark.as_ref().is_some_and(|mark| mark.fleet == self.world.fleet.id);
-        if !ours {
-            let words = format!("a network of that name ({}) is not this fleet's", found.uuid);
-            return Err(Withheld::Foreign(words));
-        }
         let known = self.world.snapshot.networks.get(&self.host.name);
-        if known.and_then(|known| known.get(&network.name)) != Some(&found.uuid) {
-            return Err(Withheld::NotInState(format!("network {}", found.name)));
-        }
+        let known = known.and_then(|known| known.get(&network.name)).copied();
+        proof::network(self.world, network.name.as_str(), known, found)?;
         if found.mark.as_ref().map(|mark| &mark.digest) != Some(&spec.mark.digest) {
             return Err(network_change(&spec));
         }
@@ -68,6 +64,9 @@ impl HostDraft<'_> {
 
     pub(super) fn remove_networks(&mut self) {
         let world = self.world;
+        if world.scope.vms.is_some() {
+            return;
+        }
         let known = world.snapshot.networks.get(&self.host.name).into_iter().flatten();
         for (name, uuid) in known {
             let reason = match world.goal {
@@ -88,10 +87,8 @@ impl HostDraft<'_> {
     /// Returns how a network of the state is removed, or why that must not be done.
     fn network_removal(&self, name: &NetworkName, uuid: Uuid) -> Result<Work, Withheld> {
         let found = self.view.networks.iter().find(|view| view.uuid == uuid);
-        let is_ours = |mark: &Mark| mark.fleet == self.world.fleet.id && mark.name == name.as_str();
-        if found.is_some_and(|view| !view.mark.as_ref().is_some_and(is_ours)) {
-            let words = format!("network {name} with its UUID does not bear its mark");
-            return Err(Withheld::Foreign(words));
+        if let Some(found) = found {
+            proof::network(self.world, name.as_str(), Some(uuid), found)?;
         }
         let mut users = Vec::new();
         for domain in self.domains_on(name) {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Change, Object, Plan, Step, VmRemoval, VmWork, Work, World, wanted::vm_record};
+use super::{Act, Change, Object, Plan, Step, VmWork, Work, World};
 use crate::{
-    model::{Edit, HostCard, HostName, NetworkName, NicSource, Ours, VmName},
+    model::{Edit, HostCard, HostName, NetworkName, Ours, VmName},
     state::Fact,
 };
 
@@ -40,31 +40,31 @@ impl Edits {
     }
 }
 
-struct Order<'a> {
-    world: &'a World<'a>,
-    plan: &'a Plan,
-    steps: Vec<Step>,
+pub(super) struct Order<'a> {
+    pub(super) world: &'a World<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) steps: Vec<Step>,
     edits: Edits,
 }
 
 /// What the changes on one host stand on.
-struct Ground<'a> {
-    host: &'a HostName,
+pub(super) struct Ground<'a> {
+    pub(super) host: &'a HostName,
     /// The card, or the pool: what must be there before any volume.
-    base: Vec<usize>,
-    networks: BTreeMap<String, usize>,
-    images: BTreeMap<String, usize>,
+    pub(super) base: Vec<usize>,
+    pub(super) networks: BTreeMap<String, usize>,
+    pub(super) images: BTreeMap<String, usize>,
     /// Steps that write files past libvirt.
-    written: Vec<usize>,
+    pub(super) written: Vec<usize>,
 }
 
 impl Order<'_> {
-    fn push(&mut self, step: Step) -> usize {
+    pub(super) fn push(&mut self, step: Step) -> usize {
         self.steps.push(step);
         self.steps.len() - 1
     }
 
-    fn on(&mut self, host: &HostName, act: Act, needs: &[usize]) -> usize {
+    pub(super) fn on(&mut self, host: &HostName, act: Act, needs: &[usize]) -> usize {
         let step = Step {
             host: Some(host.clone()),
             vm: None,
@@ -102,6 +102,10 @@ impl Order<'_> {
         for change in changes {
             match &change.work {
                 Work::Vm(work) => self.make_vm(work, &mut ground, fleet_wide),
+                Work::VmAnew(removal, work) => {
+                    self.make_again(removal, work, &mut ground, fleet_wide);
+                }
+                Work::VmAdopted(work) => self.adopt_vm(work, &ground, fleet_wide),
                 Work::VmGone(removal) => removed.push(self.remove_vm(removal, &mut ground)),
                 _ => {}
             }
@@ -165,136 +169,20 @@ impl Order<'_> {
         host: &HostName,
         removed: &[usize],
     ) {
-        let ours = Ours { uuid, fleet: self.plan.fleet, name: network.to_string() };
+        let ours = Ours { uuid, fleet: self.plan.fleet, name: network.to_string(), seen: None };
         let act = Act::RemoveNetwork { network: ours };
         let step = self.on(host, act, removed);
         let (host, network) = (host.clone(), network.clone());
         self.steps[step].settles = vec![Fact::NetworkGone { host, network }];
     }
 
-    fn make_vm(&mut self, work: &VmWork, ground: &mut Ground<'_>, fleet_wide: &[usize]) {
-        let mut claims = self.vm_claims(&work.vm);
-        let whole = Fact::VmMade { vm: work.vm.clone(), made: true };
-        if !work.define {
-            claims.push(whole.clone());
-        }
-        let act = |order: &mut Self, act: Act, needs: &[usize]| {
-            let step = order.on(ground.host, act, needs);
-            order.steps[step].vm = Some(work.vm.clone());
-            order.steps[step].claims.clone_from(&claims);
-            step
-        };
-        let first = self.steps.len();
-        let mut parts = ground.base.clone();
-        // The root disk comes first: nothing else is made of a VM whose image is refused.
-        let mut root = Vec::new();
-        for volume in &work.volumes {
-            let image = volume.backing.as_ref().and_then(|image| ground.images.get(image));
-            let needs: Vec<_> = ground.base.iter().chain(&root).chain(image).copied().collect();
-            let step = act(self, Act::CreateVolume(volume.clone()), &needs);
-            if volume.backing.is_some() {
-                root = vec![step];
-            }
-            parts.push(step);
-        }
-        if let Some(volume) = work.spec.seed.clone().filter(|_| work.seed) {
-            let needs = [ground.base.clone(), root].concat();
-            let seed = act(self, Act::WriteSeed { volume }, &needs);
-            ground.written.push(seed);
-            parts.push(seed);
-        }
-        for nic in &work.spec.nics {
-            if let NicSource::Network(name) = &nic.source {
-                parts.extend(ground.networks.get(name));
-            }
-        }
-        if work.define {
-            let define = act(self, Act::DefineDomain(Box::new(work.spec.clone())), &parts);
-            self.steps[define].settles = vec![whole];
-            parts = vec![define];
-        }
-        let domain = work.spec.ours();
-        if let Some(autostart) = work.autostart {
-            parts =
-                vec![act(self, Act::SetAutostart { domain: domain.clone(), autostart }, &parts)];
-        }
-        if work.stop {
-            let taken_away = self.publish(Some(&work.vm), &[], &[]);
-            let stop = act(self, Act::StopDomain { domain }, &parts);
-            self.steps[stop].after = taken_away;
-            return;
-        }
-        if work.start {
-            parts = vec![act(self, Act::StartDomain { domain }, &parts)];
-        }
-        let ready = work.wait.clone().map(|wait| act(self, Act::AwaitReady(wait), &parts));
-        if let Some(ready) = ready {
-            self.steps[ready].settles = vec![Fact::VmReady { vm: work.vm.clone() }];
-        }
-        if self.steps.len() == first {
-            // Nothing but the record changes.
-            act(self, Act::Note, &parts);
-        }
-        // Published once it is ready or its deadline passed.
-        let mut ended: Vec<_> = ready.into_iter().collect();
-        ended.extend(fleet_wide);
-        self.publish(Some(&work.vm), &parts, &ended);
-    }
-
-    fn vm_claims(&self, vm: &VmName) -> Vec<Fact> {
-        let world = self.world;
-        let (Some(wanted), Some(decision)) = (world.fleet.vms.get(vm), world.decisions.vms.get(vm))
-        else {
-            return Vec::new();
-        };
-        let work = self.plan.changes.iter().find_map(|change| match &change.work {
-            Work::Vm(work) if work.vm == *vm => Some(work),
-            _ => None,
-        });
-        let claim = |work: &VmWork| Fact::Vm {
-            vm: vm.clone(),
-            record: vm_record(wanted, decision, work),
-            decision: decision.clone(),
-        };
-        work.map(|work| claim(work)).into_iter().collect()
-    }
-
-    fn remove_vm(&mut self, removal: &VmRemoval, ground: &mut Ground<'_>) -> usize {
-        let taken_away = self.publish(Some(&removal.vm), &[], &[]);
-        let (uuid, name) = (removal.uuid, removal.vm.to_string());
-        let domain = Ours { uuid, fleet: self.plan.fleet, name };
-        let act = |order: &mut Self, act: Act, needs: &[usize]| {
-            let step = order.on(ground.host, act, needs);
-            order.steps[step].vm = Some(removal.vm.clone());
-            order.steps[step].claims = vec![Fact::VmMade { vm: removal.vm.clone(), made: false }];
-            step
-        };
-        let mut gone = ground.base.clone();
-        if removal.defined {
-            let stop = act(self, Act::StopDomain { domain: domain.clone() }, &gone);
-            // A server that is down does not keep a VM.
-            self.steps[stop].after.clone_from(&taken_away);
-            let xml = removal.xml.clone();
-            gone = vec![act(self, Act::UndefineDomain { domain, xml }, &[stop])];
-        }
-        let mut last = gone.clone();
-        for (from, to) in removal.trash.iter().chain(&removal.nvram) {
-            let trash = Act::TrashVolume { from: from.clone(), to: to.clone() };
-            last.push(act(self, trash, &gone));
-        }
-        for name in &removal.discard {
-            last.push(act(self, Act::DiscardVolume { name: name.clone() }, &gone));
-        }
-        ground.written.extend(&last);
-        let forget = act(self, Act::Forget, &last);
-        self.steps[forget].after = taken_away;
-        self.steps[forget].settles =
-            vec![Fact::VmGone { vm: removal.vm.clone(), kept: Some(removal.kept.clone()) }];
-        forget
-    }
-
     /// Adds the steps that publish what is about a VM, or about the whole fleet.
-    fn publish(&mut self, vm: Option<&VmName>, needs: &[usize], after: &[usize]) -> Vec<usize> {
+    pub(super) fn publish(
+        &mut self,
+        vm: Option<&VmName>,
+        needs: &[usize],
+        after: &[usize],
+    ) -> Vec<usize> {
         let plugins = self.edits.0.remove(&vm.cloned()).unwrap_or_default();
         let mut steps = Vec::new();
         for (plugin, edits) in plugins {
@@ -338,19 +226,31 @@ fn either(old: &[String], new: &[String]) -> Vec<String> {
     old.iter().chain(new.iter().filter(|value| !old.contains(value))).cloned().collect()
 }
 
+/// Returns the volumes that a change makes or names anew: the card lists them before they are there.
 fn volumes_added(change: &Change) -> Vec<String> {
-    match &change.work {
-        Work::Image(spec) => vec![spec.volume.clone()],
-        Work::Vm(work) => {
-            let seed = work.spec.seed.clone().filter(|_| work.seed);
-            let nvram = work.spec.nvram.clone().filter(|_| work.define || work.start);
-            work.volumes.iter().map(|volume| volume.name.clone()).chain(seed).chain(nvram).collect()
-        }
-        Work::VmGone(removal) => {
-            let xml = removal.defined.then(|| removal.xml.clone());
-            let moved = removal.trash.iter().chain(&removal.nvram);
-            moved.flat_map(|(from, to)| [from.clone(), to.clone()]).chain(xml).collect()
-        }
-        Work::Pool | Work::Network(_) | Work::NetworkGone { .. } => Vec::new(),
+    let mut added = Vec::new();
+    if let Work::Image(spec) = &change.work {
+        added.push(spec.volume.clone());
     }
+    if let Some(work) = change.making() {
+        added.extend(volumes_made(work, matches!(change.work, Work::VmAdopted(_))));
+    }
+    if let Some(removal) = change.removal() {
+        added.extend(removal.seen.iter().map(|_| removal.xml.clone()));
+        let moved = removal.trash.iter().chain(&removal.nvram);
+        added.extend(moved.flat_map(|(from, to)| [from.clone(), to.clone()]));
+    }
+    added
+}
+
+fn volumes_made(work: &VmWork, adopted: bool) -> Vec<String> {
+    if adopted {
+        let disks = work.decision.disks.iter().map(|disk| disk.volume.clone());
+        return disks.chain(work.spec.seed.clone()).chain(work.spec.nvram.clone()).collect();
+    }
+    let seed = work.spec.seed.clone().filter(|_| work.seed);
+    let nvram = work.spec.nvram.clone().filter(|_| work.define || work.start);
+    let trash = work.detach.iter().filter_map(|(_, trash)| trash.clone());
+    let made = work.volumes.iter().map(|volume| volume.name.clone());
+    made.chain(seed).chain(nvram).chain(trash).collect()
 }

@@ -1,9 +1,11 @@
 //! What must be done to take one VM away, and the proof that it is ours.
 
-use super::{VmRemoval, Withheld, World};
+use uuid::Uuid;
+
+use super::{VmRemoval, Withheld, World, make::seen, proof};
 use crate::{
-    model::{HostView, VmName, nvram_name},
-    state::VmRecord,
+    model::{DomainView, HostView, VmName, nvram_name, seed_prefix},
+    state::{DiskRecord, VmRecord},
 };
 
 /// Returns how a VM of the state is taken off its host, or why that must not be done.
@@ -15,48 +17,86 @@ pub(super) fn removal_of(
 ) -> Result<VmRemoval, Withheld> {
     let found = view.domains.iter().find(|domain| domain.uuid == record.uuid);
     if let Some(domain) = found {
-        let ours = domain
-            .mark
-            .as_ref()
-            .is_some_and(|mark| mark.fleet == world.fleet.id && mark.name == vm.as_str());
-        if !ours {
-            let words = format!("domain {} with its UUID does not bear its mark", domain.name);
-            return Err(Withheld::Foreign(words));
+        proof::domain(world, &[vm], Some(record), domain)?;
+        refuse_unfinished_business(domain)?;
+        proof::uncovered(view, domain, record.disks.iter().map(|disk| disk.volume.as_str()))?;
+    }
+    let is_there = |name: &str| proof::volume(world, view, name, Some(record.uuid));
+    let mut there = Vec::new();
+    for disk in &record.disks {
+        if is_there(&disk.volume)? {
+            there.push(disk);
         }
     }
-    let pool = view.pool.as_ref();
-    let indexed = pool
-        .and_then(|pool| pool.card.as_ref())
-        .and_then(|card| card.volumes.get(&world.fleet.id.to_string()));
-    // Ours is what lies in our pool under our name and stands in the host's index.
-    let is_there = |volume: &String| pool.is_some_and(|pool| pool.volumes.contains_key(volume));
-    let is_listed = |volume: &String| indexed.is_some_and(|names| names.contains(volume));
-    let mut volumes = record.disks.iter().map(|disk| &disk.volume).chain([&record.seed]);
-    if let Some(unproven) = volumes.find(|name| is_there(name) && !is_listed(name)) {
-        return Err(Withheld::NotInIndex(unproven.clone()));
-    }
-    // With the serial this run will write: two removals may fall into one second.
-    let serial = world.snapshot.serial + 1;
-    let trash_name = |volume: &str| format!("trash.{}.{serial}.{volume}", world.stamp);
-    let nvram = nvram_name(world.fleet.id, record.uuid);
-    // libvirt makes it when the VM starts, which may be after the index was last written; then the
-    // domain proves whose it is.
-    let has_nvram = is_there(&nvram) && (is_listed(&nvram) || found.is_some());
-    let declared = world.fleet.vms.get(vm);
-    let keeps = |disk: &&crate::state::DiskRecord| {
-        let wanted = declared.map(|vm| vm.disks.as_slice()).unwrap_or_default();
-        disk.keep || wanted.iter().any(|wanted| wanted.name == disk.name && wanted.keep)
-    };
-    let there = record.disks.iter().filter(|disk| is_there(&disk.volume));
-    let (kept, trash): (Vec<_>, Vec<_>) = there.partition(keeps);
+    let (kept, trash): (Vec<_>, Vec<_>) =
+        there.into_iter().partition(|disk| is_kept(world, vm, found, disk));
+    let trashed = |volume: &String| (volume.clone(), trash_name(world, volume));
     Ok(VmRemoval {
         vm: vm.clone(),
         uuid: record.uuid,
-        defined: found.is_some(),
-        trash: trash.iter().map(|d| (d.volume.clone(), trash_name(&d.volume))).collect(),
+        seen: found.and_then(seen),
+        trash: trash.iter().map(|disk| trashed(&disk.volume)).collect(),
         kept: kept.iter().map(|disk| disk.volume.clone()).collect(),
-        discard: Some(&record.seed).filter(|seed| is_there(seed)).into_iter().cloned().collect(),
-        nvram: has_nvram.then(|| (nvram.clone(), trash_name(&nvram))),
-        xml: trash_name(&format!("{}.xml", record.uuid)),
+        discard: seeds(world, record.uuid, view)?,
+        nvram: nvram(world, record, view, found)?.map(|nvram| trashed(&nvram)),
+        xml: trash_name(world, &format!("{}.xml", record.uuid)),
     })
+}
+
+/// Returns the name something gets in the trash. With the serial this run will write: two removals
+/// may fall into one second.
+pub(super) fn trash_name(world: &World<'_>, volume: &str) -> String {
+    format!("trash.{}.{}.{volume}", world.stamp, world.snapshot.serial + 1)
+}
+
+/// What libvirt would not undefine, or what would be lost with it.
+fn refuse_unfinished_business(domain: &DomainView) -> Result<(), Withheld> {
+    if domain.saved {
+        return Err(Withheld::Saved(domain.name.clone()));
+    }
+    if domain.snapshots {
+        return Err(Withheld::Snapshots(domain.name.clone()));
+    }
+    if !domain.persistent {
+        return Err(Withheld::Transient(domain.name.clone()));
+    }
+    Ok(())
+}
+
+/// A disk is kept when the text, the state or the domain's own mark says so.
+fn is_kept(world: &World<'_>, vm: &VmName, found: Option<&DomainView>, disk: &DiskRecord) -> bool {
+    let declared = world.fleet.vms.get(vm).map(|vm| vm.disks.as_slice()).unwrap_or_default();
+    let marked = found.and_then(|found| found.mark.as_ref());
+    disk.keep
+        || declared.iter().any(|wanted| wanted.name == disk.name && wanted.keep)
+        || marked.is_some_and(|mark| mark.keep.contains(&disk.name))
+}
+
+/// The seeds of all its incarnations: a run that was killed may have left one.
+pub(super) fn seeds(world: &World<'_>, vm: Uuid, view: &HostView) -> Result<Vec<String>, Withheld> {
+    let prefix = seed_prefix(world.fleet.id, vm);
+    let volumes = view.pool.iter().flat_map(|pool| pool.volumes.keys());
+    let mut seeds = Vec::new();
+    for name in volumes.filter(|name| name.starts_with(&prefix)) {
+        if proof::volume(world, view, name, Some(vm))? {
+            seeds.push(name.clone());
+        }
+    }
+    Ok(seeds)
+}
+
+/// libvirt makes the file when the VM starts, which may be after the card was last written; then
+/// the domain proves whose it is.
+fn nvram(
+    world: &World<'_>,
+    record: &VmRecord,
+    view: &HostView,
+    found: Option<&DomainView>,
+) -> Result<Option<String>, Withheld> {
+    let name = nvram_name(world.fleet.id, record.uuid);
+    match proof::volume(world, view, &name, Some(record.uuid)) {
+        Ok(there) => Ok(there.then_some(name)),
+        Err(Withheld::NotInIndex(_)) => Ok(found.map(|_| name)),
+        Err(why) => Err(why),
+    }
 }

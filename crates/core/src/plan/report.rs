@@ -18,7 +18,8 @@ impl Plan {
         }
         for (host, mut changes) in hosts {
             changes.sort_by_key(|change| {
-                (change.action != Action::Remove, std::cmp::Reverse(change.impact))
+                let taken = matches!(change.action, Action::Remove | Action::Replace);
+                (!taken, std::cmp::Reverse(change.impact))
             });
             line(&mut text, &format!("host {host}"));
             for change in changes {
@@ -50,6 +51,8 @@ impl Plan {
         let parts = [
             (count(Action::Create), "to create"),
             (count(Action::Update), "to change"),
+            (count(Action::Replace), "to make again"),
+            (count(Action::Adopt), "to adopt"),
             (count(Action::Remove), "to remove"),
             (self.edits.len(), "to publish"),
             (self.held.len(), "held back"),
@@ -84,8 +87,8 @@ fn change_line(change: &Change) -> String {
             }
             return line;
         }
-        Work::VmGone(removal) => {
-            line += &format!(": {} disk to the trash", removal.trash.len());
+        Work::VmGone(removal) | Work::VmAnew(removal, _) => {
+            line += &format!(": {} to the trash", counted(removal.trash.len(), "disk"));
             if !removal.kept.is_empty() {
                 line += &format!(", {} kept", removal.kept.len());
             }
@@ -105,6 +108,10 @@ fn change_line(change: &Change) -> String {
         line += &format!(" ({})", reasons.join("; "));
     }
     line
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn held_lines(text: &mut String, held: &Held) {

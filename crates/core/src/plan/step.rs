@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        DomainSpec, Edit, FleetId, HostCard, HostName, ImageSpec, NetworkSpec, Ours, VmName,
-        VolumeSpec,
+        DomainPatch, DomainSpec, Edit, FleetId, HostCard, HostName, ImageSpec, Mark, NetworkSpec,
+        Ours, Size, VmName, VolumeSpec,
     },
     state::Fact,
 };
@@ -62,6 +62,45 @@ pub enum Act {
     },
     /// Define a domain.
     DefineDomain(Box<DomainSpec>),
+    /// Change what a domain is defined as.
+    UpdateDomain {
+        /// The domain.
+        domain: Ours,
+        /// How.
+        patch: Box<DomainPatch>,
+    },
+    /// Write a domain's mark.
+    MarkDomain {
+        /// Its UUID.
+        uuid: uuid::Uuid,
+        /// Its name.
+        name: String,
+        /// The mark.
+        mark: Mark,
+    },
+    /// Give a domain that is off another name.
+    RenameDomain {
+        /// The domain.
+        domain: Ours,
+        /// What it becomes.
+        spec: Box<DomainSpec>,
+    },
+    /// Make a volume larger.
+    GrowVolume {
+        /// The domain whose disk it is.
+        domain: Ours,
+        /// The volume.
+        volume: String,
+        /// Its size from then on.
+        size: Size,
+    },
+    /// Define a domain again from its XML in the trash.
+    RestoreDomain {
+        /// The domain.
+        domain: Ours,
+        /// The volume that holds its XML.
+        xml: String,
+    },
     /// Set autostart.
     SetAutostart {
         /// The domain.
@@ -156,6 +195,8 @@ impl Step {
                 format!("wait for {vm} at {}:{}", wait.address, wait.port)
             }
             Act::SetAutostart { autostart, .. } => format!("set autostart of {vm} to {autostart}"),
+            Act::UpdateDomain { .. } => format!("change {vm}"),
+            Act::MarkDomain { .. } => format!("mark {vm}"),
             Act::StartDomain { .. } => format!("start {vm}"),
             Act::StopDomain { .. } => format!("shut down {vm}"),
             Act::UndefineDomain { .. } => format!("undefine {vm}"),
@@ -180,6 +221,11 @@ impl fmt::Display for Act {
             Self::TrashVolume { from, .. } => write!(f, "move volume {from} to the trash"),
             Self::DiscardVolume { name } => write!(f, "remove volume {name}"),
             Self::RefreshPool => f.write_str("refresh pool"),
+            Self::UpdateDomain { .. } => f.write_str("change"),
+            Self::MarkDomain { name, .. } => write!(f, "mark {name}"),
+            Self::RenameDomain { domain, spec } => write!(f, "rename {domain} to {}", spec.name),
+            Self::GrowVolume { volume, size, .. } => write!(f, "grow volume {volume} to {size}"),
+            Self::RestoreDomain { domain, .. } => write!(f, "define {domain} again"),
             Self::SetAutostart { .. } => f.write_str("set autostart"),
             Self::StartDomain { .. } => f.write_str("start"),
             Self::AwaitReady(_) => f.write_str("wait"),

@@ -1,66 +1,29 @@
 //! What must be done about one VM that is declared.
 
-use std::{fmt::Display, net::Ipv4Addr};
-
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
 use super::{
-    Action, AskedFrom, Await, Change, Object, Reason, Withheld, Work, World,
-    wanted::{domain_spec, image_spec, volume_specs},
+    Action, Change, Object, Reason, VmRemoval, VmWork, Withheld, Work, World,
+    differ::{self, Difference, differences, is_kept, pending_restart, recorded_keep},
+    make::{missing_work, replaced, with_changes},
+    proof,
+    removal::removal_of,
+    wanted::{domain_spec, image_spec},
 };
 use crate::{
-    model::{
-        Accel, Disk, DomainShape, DomainSpec, DomainState, DomainView, Field, Fleet, HostView,
-        Impact, Mark, NicSource, Vm, VmName, VolumeSpec, Wait,
-    },
+    model::{Accel, DomainState, DomainView, HostView, ImageSpec, Impact, Vm, VmName},
     state::{VmDecision, VmRecord},
 };
 
-/// Makes a VM, or what is missing of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VmWork {
-    /// Its name.
-    pub vm: VmName,
-    /// The whole domain.
-    pub spec: DomainSpec,
-    /// Its addresses, for the eye; the seed tells them to the guest.
-    pub addresses: Vec<Ipv4Addr>,
-    /// Volumes to make.
-    pub volumes: Vec<VolumeSpec>,
-    /// Whether the seed is to be written.
-    pub seed: bool,
-    /// Whether the domain is to be defined.
-    pub define: bool,
-    /// What autostart is to be set to, when it differs on a domain that is there.
-    pub autostart: Option<bool>,
-    /// Whether it is to be shut down.
-    pub stop: bool,
-    /// Whether it is to be started.
-    pub start: bool,
-    /// What is waited for after the start, or as it was not seen ready after an earlier one.
-    pub wait: Option<Await>,
-}
-
-/// Takes a VM away.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VmRemoval {
-    /// Its name.
-    pub vm: VmName,
-    /// Its UUID.
-    pub uuid: Uuid,
-    /// Whether libvirt has a domain of it.
-    pub defined: bool,
-    /// Volumes that go to the trash, and the names they get there.
-    pub trash: Vec<(String, String)>,
-    /// Volumes that stay because they are kept.
-    pub kept: Vec<String>,
-    /// Volumes without data of the user's that are removed: the seed.
-    pub discard: Vec<String>,
-    /// The file of its UEFI variables, and the name it gets in the trash.
-    pub nvram: Option<(String, String)>,
-    /// The name its last XML gets in the trash.
-    pub xml: String,
+/// Everything there is to see of one declared VM.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub(super) world: &'a World<'a>,
+    pub(super) vm: &'a Vm,
+    pub(super) decision: &'a VmDecision,
+    pub(super) view: &'a HostView,
+    /// The domain with its UUID.
+    pub(super) found: Option<&'a DomainView>,
+    /// What the state knows of it, perhaps under an earlier name.
+    pub(super) record: Option<&'a VmRecord>,
 }
 
 /// What a look at one declared VM says.
@@ -70,142 +33,326 @@ pub(super) enum Verdict {
     Held(Withheld),
 }
 
+impl<'a> Look<'a> {
+    pub(super) fn at(
+        world: &'a World<'a>,
+        vm: &'a Vm,
+        decision: &'a VmDecision,
+        view: &'a HostView,
+    ) -> Self {
+        let found = view.domains.iter().find(|domain| domain.uuid == decision.uuid);
+        let record = world.snapshot.vms.get(world.recorded_name(&vm.name));
+        Self { world, vm, decision, view, found, record }
+    }
+
+    /// Returns the name that the state knows it by.
+    pub(super) fn recorded_name(&self) -> &'a VmName {
+        self.world.recorded_name(&self.vm.name)
+    }
+
+    /// Returns its name and those it had.
+    fn names(&self) -> Vec<&'a VmName> {
+        let before = self.world.fleet.moved.get(&self.vm.name).into_iter().flatten();
+        std::iter::once(&self.vm.name).chain(before).collect()
+    }
+
+    pub(super) fn image(&self) -> ImageSpec {
+        image_spec(self.world.fleet.id, &self.world.fleet.images[&self.vm.image])
+    }
+
+    /// Says whether a volume of its lies in the pool.
+    pub(super) fn is_there(&self, volume: &str) -> bool {
+        self.view.pool.as_ref().is_some_and(|pool| pool.volumes.contains_key(volume))
+    }
+
+    pub(super) fn runs(&self) -> bool {
+        let runs = |domain: &DomainView| {
+            matches!(domain.state, DomainState::Running | DomainState::Paused)
+        };
+        self.found.is_some_and(runs)
+    }
+
+    /// Says whether it must not be taken away, as the state or its own mark says.
+    pub(super) fn is_protected(&self) -> bool {
+        let marked = self.found.and_then(|found| found.mark.as_ref());
+        self.record.is_some_and(|record| record.protect) || marked.is_some_and(|mark| mark.protect)
+    }
+
+    /// Says that a rebuild was begun: the state is further than the domain.
+    pub(super) fn is_half_rebuilt(&self) -> bool {
+        let marked = self.found.and_then(|found| found.mark.as_ref());
+        let recorded = self.record.map(|record| record.incarnation);
+        let mut disks = self.record.into_iter().flat_map(|record| &record.disks);
+        marked.is_some_and(|mark| recorded.is_some_and(|recorded| recorded > mark.incarnation))
+            || disks.any(|disk| disk.old && self.is_there(&disk.volume))
+    }
+}
+
 /// Compares one VM with its host.
-pub(super) fn vm_verdict(
-    world: &World<'_>,
-    vm: &Vm,
-    decision: &VmDecision,
-    view: &HostView,
-) -> Verdict {
-    let found = view.domains.iter().find(|domain| domain.uuid == decision.uuid);
-    let record = world.snapshot.vms.get(&vm.name);
-    if let Some(why) = refusal(world, vm, decision, view, found, record) {
-        return Verdict::Held(why);
+pub(super) fn vm_verdict(look: &Look<'_>) -> Verdict {
+    match judge(look) {
+        Ok(Some(change)) => Verdict::Change(Box::new(change)),
+        Ok(None) => Verdict::Same,
+        Err(why) => Verdict::Held(why),
     }
-    let accel = resolved_accel(world, decision, view, found);
-    let spec = domain_spec(world, vm, decision, accel);
-    let why = match found {
-        Some(found) => changed_field(vm, &spec, found, view, record),
-        None => {
-            unknown_volume(world, &spec, view, record).or_else(|| changed_volume(vm, &spec, view))
-        }
+}
+
+fn judge(look: &Look<'_>) -> Result<Option<Change>, Withheld> {
+    refuse_strangers(look)?;
+    let spec = domain_spec(look.world, look.vm, look.decision, resolved_accel(look));
+    if let Some(found) = look.found {
+        let volumes = spec.disks.iter().map(|disk| disk.volume.as_str());
+        proof::uncovered(look.view, found, volumes)?;
+    }
+    refuse_losses(look)?;
+    let asked = look.world.goal.replaces(&look.vm.name);
+    if look.is_half_rebuilt() || (asked && look.record.is_some()) {
+        let why = if asked { Reason::Asked } else { Reason::Unfinished(vec!["rebuild".into()]) };
+        return rebuild(look, vec![why]).map(Some);
+    }
+    let differences = match look.found {
+        Some(_) => differences(look, &spec),
+        None => volumes_before_the_domain(look)?,
     };
-    if let Some(why) = why {
-        return Verdict::Held(why);
+    refuse_impossible(look, &differences)?;
+    if look.found.is_some() && differences.iter().any(|one| one.impact == Impact::Rebuild) {
+        return rebuild(look, changed(&differences)).map(Some);
     }
-    if let Some(why) = lost_disk(world, decision, view, found, record) {
-        return Verdict::Held(why);
-    }
-    let mut work = missing_work(vm, decision, spec, view, found);
-    // A run that was killed or gave up waiting has not seen it ready; this one looks again.
-    let unseen = vm.running && record.is_some_and(|record| record.unready);
-    if work.start || unseen {
-        work.wait = wait_of(world, vm, decision);
-    }
-    verdict_of(vm, decision, work, found, record)
-}
-
-fn verdict_of(
-    vm: &Vm,
-    decision: &VmDecision,
-    work: VmWork,
-    found: Option<&DomainView>,
-    record: Option<&VmRecord>,
-) -> Verdict {
-    let mut reasons = Vec::new();
-    let (missing, begun) = (missing_parts(&work), found.is_some() || record.is_some());
-    if !begun {
-        reasons.push(Reason::New);
-    } else if !missing.is_empty() {
-        reasons.push(Reason::Unfinished(missing));
-    } else if work.start {
-        reasons.push(Reason::NotRunning);
-    } else if work.stop {
-        reasons.push(Reason::Running);
-    } else if work.wait.is_some() {
-        reasons.push(Reason::NotReady);
-    }
-    reasons.extend(work.autostart.map(Reason::Autostart));
-    let raised =
-        vm.disks.iter().filter(|disk| disk.keep && recorded_keep(record, disk) == Some(false));
-    reasons.extend(raised.map(|disk| Reason::Keep(disk.name.clone())).filter(|_| begun));
-    if reasons.is_empty() {
-        return Verdict::Same;
-    }
-    Verdict::Change(Box::new(Change {
-        host: decision.host.clone(),
-        object: Object::Vm(vm.name.clone()),
-        action: if begun { Action::Update } else { Action::Create },
-        impact: if work.stop { Impact::Restart } else { Impact::Live },
-        reasons,
-        work: Work::Vm(Box::new(work)),
-    }))
-}
-
-fn missing_parts(work: &VmWork) -> Vec<String> {
-    let volumes = work.volumes.iter().map(|volume| format!("volume {}", volume.name));
-    let seed = work.seed.then(|| "seed".to_owned());
-    let domain = work.define.then(|| "domain".to_owned());
-    volumes.chain(seed).chain(domain).collect()
+    let mut work = missing_work(look, spec);
+    let unfinished = missing_parts(look, &work);
+    let stale = pending_restart(look);
+    with_changes(look, &mut work, &differences, !stale.is_empty());
+    refuse_saved(look, &work)?;
+    Ok(change(look, work, reasons(look, &differences, unfinished, stale), &differences))
 }
 
 /// Says why a VM must not be touched: whose the thing in its place is.
-fn refusal(
-    world: &World<'_>,
-    vm: &Vm,
-    decision: &VmDecision,
-    view: &HostView,
-    found: Option<&DomainView>,
-    record: Option<&VmRecord>,
-) -> Option<Withheld> {
+fn refuse_strangers(look: &Look<'_>) -> Result<(), Withheld> {
     // Where the state does not know it, the lock says where it may have been made all the same.
-    let lives = record.map_or(&decision.host, |record| &record.host);
-    if !vm.hosts.contains(lives) {
-        let names: Vec<_> = vm.hosts.iter().map(ToString::to_string).collect();
-        return Some(not_yet("host", lives, names.join(" or ")));
+    let lives = look.record.map_or(&look.decision.host, |record| &record.host);
+    if !look.vm.hosts.contains(lives) {
+        let names: Vec<_> = look.vm.hosts.iter().map(ToString::to_string).collect();
+        let (from, to) = (lives.to_string(), names.join(" or "));
+        return Err(Withheld::NotYet { field: "host".into(), impact: Impact::Rebuild, from, to });
     }
-    if let Some(other) = view
-        .domains
-        .iter()
-        .find(|domain| domain.name == vm.name.as_str() && domain.uuid != decision.uuid)
-    {
-        let whose = match &other.mark {
-            Some(mark) if mark.fleet != world.fleet.id => format!("fleet {}'s", mark.fleet),
-            Some(_) => "ours, with another UUID".to_owned(),
-            None => "not made by freehold".to_owned(),
-        };
-        let uuid = other.uuid;
-        return Some(Withheld::Foreign(format!("a domain of that name ({uuid}) is {whose}")));
+    proof::domain_name(look.world, look.view, look.vm.name.as_str(), look.decision.uuid)?;
+    if look.decision.forgotten && look.record.is_none() {
+        return Err(Withheld::Forgotten);
     }
-    let found = found?;
-    match &found.mark {
-        Some(mark) if is_ours(mark, world, vm) && record.is_some() => None,
-        Some(mark) if is_ours(mark, world, vm) => {
-            Some(Withheld::NotInState(format!("domain {}", found.name)))
-        }
-        Some(mark) => Some(Withheld::Foreign(format!(
-            "the domain with our UUID is marked as {} of fleet {}",
-            mark.name, mark.fleet
-        ))),
-        None => {
-            Some(Withheld::Foreign(format!("domain {} has our UUID and lost our mark", found.name)))
-        }
+    match look.found {
+        Some(found) => proof::domain(look.world, &look.names(), look.record, found),
+        None => Ok(()),
     }
 }
 
-fn is_ours(mark: &Mark, world: &World<'_>, vm: &Vm) -> bool {
-    mark.fleet == world.fleet.id && mark.name == vm.name.as_str()
+/// A disk that was there once and is gone is a loss, not work to do.
+fn refuse_losses(look: &Look<'_>) -> Result<(), Withheld> {
+    if look.view.pool.is_none() && look.record.is_none() {
+        return Ok(());
+    }
+    let snapshot = look.world.snapshot;
+    let was_there = |disk: &crate::state::DiskDecision| {
+        let recorded = look.record.into_iter().flat_map(|record| &record.disks);
+        let mut recorded = recorded.filter(|recorded| recorded.volume == disk.volume);
+        recorded.any(|recorded| recorded.there)
+            || snapshot.kept.iter().any(|kept| kept.volume == disk.volume)
+    };
+    let lost = |disk: &&crate::state::DiskDecision| was_there(disk) && !look.is_there(&disk.volume);
+    // What a rebuild that was begun took away already is not lost.
+    let rebuilt = look.is_half_rebuilt();
+    match look.decision.disks.iter().filter(|_| !rebuilt).find(lost) {
+        Some(disk) => Err(Withheld::DiskMissing(disk.volume.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Where no domain is, its volumes may be: those that a run of this state began, or kept ones.
+fn volumes_before_the_domain(look: &Look<'_>) -> Result<Vec<Difference>, Withheld> {
+    let Some(pool) = &look.view.pool else { return Ok(Vec::new()) };
+    let mut all = Vec::new();
+    for (disk, decided) in look.vm.disks.iter().zip(&look.decision.disks) {
+        let Some(volume) = pool.volumes.get(&decided.volume) else { continue };
+        refuse_unknown_volume(look, &decided.volume)?;
+        all.extend(differ::volume_differences(look, disk, volume));
+    }
+    Ok(all)
+}
+
+/// A volume under our name that no run of this state began is not taken for an empty disk.
+fn refuse_unknown_volume(look: &Look<'_>, volume: &str) -> Result<(), Withheld> {
+    let kept = look.world.snapshot.kept.iter().any(|kept| kept.volume == volume);
+    let mut begun = look.record.into_iter().flat_map(|record| &record.disks);
+    if kept || begun.any(|disk| disk.volume == volume) {
+        return Ok(());
+    }
+    Err(Withheld::NotInState(format!("volume {volume}")))
+}
+
+/// Refuses what cannot be done, by name: a disk does not shrink, and without its domain a volume on
+/// another image is no disk of it.
+fn refuse_impossible(look: &Look<'_>, differences: &[Difference]) -> Result<(), Withheld> {
+    let refuse = |one: &Difference| {
+        let (field, from, to) = (one.field.to_owned(), one.from.clone(), one.to.clone());
+        Withheld::NotYet { field, impact: one.impact, from, to }
+    };
+    let shrinks = |one: &&Difference| {
+        let sizes = (one.from.parse::<crate::model::Size>(), one.to.parse::<crate::model::Size>());
+        one.field == "disk.size" && matches!(sizes, (Ok(from), Ok(to)) if to < from)
+    };
+    if let Some(one) = differences.iter().find(shrinks) {
+        return Err(refuse(one));
+    }
+    let lone = |one: &&Difference| look.found.is_none() && one.field == "image";
+    if let Some(one) = differences.iter().find(lone) {
+        return Err(refuse(one));
+    }
+    for (disk, decided) in look.vm.disks.iter().zip(&look.decision.disks) {
+        let attached = recorded_keep(look.record, &disk.name).is_some();
+        if !attached && look.found.is_some() && look.is_there(&decided.volume) {
+            refuse_unknown_volume(look, &decided.volume)?;
+        }
+    }
+    Ok(())
+}
+
+/// A run that was saved goes on as it was, whatever is defined; snapshots hold its name and disks.
+fn refuse_saved(look: &Look<'_>, work: &VmWork) -> Result<(), Withheld> {
+    let Some(found) = look.found else { return Ok(()) };
+    let touched = work.update || work.renamed.is_some();
+    if found.saved && touched {
+        return Err(Withheld::Saved(found.name.clone()));
+    }
+    if found.snapshots && (work.renamed.is_some() || !work.detach.is_empty()) {
+        return Err(Withheld::Snapshots(found.name.clone()));
+    }
+    Ok(())
+}
+
+/// Returns the change that makes a VM again: what it was goes to the trash, kept disks stay.
+fn rebuild(look: &Look<'_>, mut why: Vec<Reason>) -> Result<Change, Withheld> {
+    if look.is_protected() || look.vm.protect {
+        return Err(Withheld::Protected);
+    }
+    let record = look.record.expect("only what was made is made again");
+    let removal: VmRemoval = removal_of(look.world, look.recorded_name(), record, look.view)?;
+    let work = replaced(look, resolved_accel(look), &removal);
+    why.dedup();
+    let work = Work::VmAnew(Box::new(removal), Box::new(work));
+    Ok(finished(look, Action::Replace, Impact::Rebuild, why, work))
+}
+
+/// Returns the change that all this comes to, if it is one.
+fn change(
+    look: &Look<'_>,
+    work: VmWork,
+    reasons: Vec<Reason>,
+    differences: &[Difference],
+) -> Option<Change> {
+    if reasons.is_empty() {
+        return None;
+    }
+    let begun = look.found.is_some() || look.record.is_some();
+    let hurts = |one: &Difference| match one.impact {
+        Impact::DataLoss => Impact::DataLoss,
+        impact if look.runs() => impact,
+        _ => Impact::Live,
+    };
+    let of_fields = differences.iter().filter(|_| look.found.is_some()).map(hurts).max();
+    let of_stop = if work.stop { Impact::Restart } else { Impact::Live };
+    let impact = of_fields.unwrap_or(Impact::Live).max(of_stop);
+    let action = if begun { Action::Update } else { Action::Create };
+    Some(finished(look, action, impact, reasons, Work::Vm(Box::new(work))))
+}
+
+fn finished(
+    look: &Look<'_>,
+    action: Action,
+    impact: Impact,
+    reasons: Vec<Reason>,
+    work: Work,
+) -> Change {
+    let (host, object) = (look.decision.host.clone(), Object::Vm(look.vm.name.clone()));
+    Change { host, object, action, impact, reasons, work }
+}
+
+fn reasons(
+    look: &Look<'_>,
+    differences: &[Difference],
+    unfinished: Vec<String>,
+    stale: Vec<String>,
+) -> Vec<Reason> {
+    let begun = look.found.is_some() || look.record.is_some();
+    let mut reasons = Vec::new();
+    if !begun {
+        return vec![Reason::New];
+    }
+    if !unfinished.is_empty() {
+        reasons.push(Reason::Unfinished(unfinished));
+    } else if look.vm.running && !look.runs() {
+        reasons.push(Reason::NotRunning);
+    }
+    if !look.vm.running && look.runs() {
+        reasons.push(Reason::Running);
+    }
+    let unready = look.record.is_some_and(|record| record.unready);
+    if look.vm.running && look.runs() && unready && look.asked_when_ready() {
+        reasons.push(Reason::NotReady);
+    }
+    reasons.extend(changed(differences));
+    if differences.is_empty() && !stale.is_empty() {
+        reasons.push(Reason::PendingRestart(stale));
+    }
+    if look.recorded_name() != &look.vm.name {
+        reasons.push(Reason::Renamed(look.recorded_name().clone()));
+    }
+    reasons.extend(promises(look));
+    let autostart = look.found.filter(|found| found.autostart != look.vm.autostart);
+    reasons.extend(autostart.map(|_| Reason::Autostart(look.vm.autostart)));
+    reasons
+}
+
+/// Returns what is promised from now on, or no longer.
+fn promises(look: &Look<'_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    match (look.is_protected(), look.vm.protect) {
+        (false, true) => reasons.push(Reason::Protect),
+        (true, false) => reasons.push(Reason::Unprotect),
+        _ => {}
+    }
+    for disk in &look.vm.disks {
+        match (is_kept(look, &disk.name), disk.keep) {
+            (true, false) => reasons.push(Reason::Unkeep(disk.name.clone())),
+            (false, true) if recorded_keep(look.record, &disk.name).is_some() => {
+                reasons.push(Reason::Keep(disk.name.clone()));
+            }
+            _ => {}
+        }
+    }
+    reasons
+}
+
+fn changed(differences: &[Difference]) -> Vec<Reason> {
+    let reason = |one: &Difference| Reason::Changed {
+        field: one.field.to_owned(),
+        from: one.from.clone(),
+        to: one.to.clone(),
+    };
+    differences.iter().map(reason).collect()
+}
+
+/// What was begun and is not whole: disks that come with a change are not missing.
+fn missing_parts(look: &Look<'_>, work: &VmWork) -> Vec<String> {
+    let parts = work.volumes.iter().map(|volume| format!("volume {}", volume.name));
+    let parts = parts.filter(|_| look.found.is_none());
+    let seed = work.seed.then(|| "seed".to_owned());
+    let domain = work.define.then(|| "domain".to_owned());
+    parts.chain(seed).chain(domain).collect()
 }
 
 /// `auto` is what the domain has, or for a new one what the host offers.
-fn resolved_accel(
-    world: &World<'_>,
-    decision: &VmDecision,
-    view: &HostView,
-    found: Option<&DomainView>,
-) -> Accel {
-    let has_kvm = found.map_or(view.kvm, |found| found.defined.kind == "kvm");
-    match world.fleet.hosts.get(&decision.host).map(|host| host.accel) {
+pub(super) fn resolved_accel(look: &Look<'_>) -> Accel {
+    let has_kvm = look.found.map_or(look.view.kvm, |found| found.defined.kind == "kvm");
+    match look.world.fleet.hosts.get(&look.decision.host).map(|host| host.accel) {
         Some(Accel::Kvm) => Accel::Kvm,
         Some(Accel::Tcg) => Accel::Tcg,
         Some(Accel::Auto) | None if has_kvm => Accel::Kvm,
@@ -213,198 +360,8 @@ fn resolved_accel(
     }
 }
 
-/// Returns the first field of a domain that is there and differs from what is wanted.
-fn changed_field(
-    vm: &Vm,
-    spec: &DomainSpec,
-    found: &DomainView,
-    view: &HostView,
-    record: Option<&VmRecord>,
-) -> Option<Withheld> {
-    let pool = view.pool.as_ref()?;
-    let want = DomainShape::of(spec, &pool.path);
-    let have = &found.defined;
-    if have.cpus != want.cpus {
-        return Some(not_yet("cpus", have.cpus, want.cpus));
-    }
-    if have.memory != want.memory {
-        return Some(not_yet("memory", have.memory, want.memory));
-    }
-    if have.uefi != want.uefi {
-        let word = |uefi| if uefi { "uefi" } else { "bios" };
-        return Some(not_yet("firmware", word(have.uefi), word(want.uefi)));
-    }
-    if have.kind != want.kind {
-        return Some(Withheld::NotYet {
-            field: "accel of its host".into(),
-            impact: Impact::Restart,
-            from: have.kind.clone(),
-            to: want.kind.clone(),
-        });
-    }
-    if let Some(why) = changed_disk(vm, spec, have, &want, view, record) {
-        return Some(why);
-    }
-    if have.nics != want.nics || have.other_nics != 0 {
-        let (from, to) = (nics_text(have), nics_text(&want));
-        return Some(not_yet("nic", from, to));
-    }
-    let digest = found.mark.as_ref().map(|mark| mark.digest.clone());
-    if digest.as_ref() != Some(&spec.mark.digest) {
-        let (from, to) = ("as at first boot", "as declared");
-        return Some(not_yet("cloud_init", from, to));
-    }
-    None
-}
-
-fn changed_disk(
-    vm: &Vm,
-    spec: &DomainSpec,
-    have: &DomainShape,
-    want: &DomainShape,
-    view: &HostView,
-    record: Option<&VmRecord>,
-) -> Option<Withheld> {
-    if have.disks != want.disks || have.cdroms != want.cdroms {
-        let (from, to) = (have.disks.join(", "), want.disks.join(", "));
-        return Some(not_yet("disk", from, to));
-    }
-    let lowered = |disk: &&Disk| !disk.keep && recorded_keep(record, disk) == Some(true);
-    if vm.disks.iter().any(|disk| lowered(&disk)) {
-        return Some(not_yet("disk.keep", true, false));
-    }
-    changed_volume(vm, spec, view)
-}
-
-/// Returns whether the state says that a disk outlives its VM.
-fn recorded_keep(record: Option<&VmRecord>, disk: &Disk) -> Option<bool> {
-    let recorded = record?.disks.iter().find(|recorded| recorded.name == disk.name)?;
-    Some(recorded.keep)
-}
-
-/// Returns how a volume that is there differs from what is wanted.
-fn changed_volume(vm: &Vm, spec: &DomainSpec, view: &HostView) -> Option<Withheld> {
-    let pool = view.pool.as_ref()?;
-    for (disk, made) in vm.disks.iter().zip(&spec.disks) {
-        let Some(volume) = pool.volumes.get(&made.volume) else { continue };
-        if volume.capacity != disk.size {
-            return Some(not_yet("disk.size", volume.capacity, disk.size));
-        }
-        let backing = made.backing.as_ref().map(|image| format!("{}/{image}", pool.path));
-        if volume.backing != backing {
-            let name = |path: &Option<String>| path.clone().unwrap_or_else(|| "none".into());
-            return Some(not_yet("image", name(&volume.backing), name(&backing)));
-        }
-    }
-    None
-}
-
-/// A volume under our name that no run of this state began is not taken for an empty disk.
-fn unknown_volume(
-    world: &World<'_>,
-    spec: &DomainSpec,
-    view: &HostView,
-    record: Option<&VmRecord>,
-) -> Option<Withheld> {
-    let pool = view.pool.as_ref().filter(|_| record.is_none())?;
-    let kept = |volume: &String| world.snapshot.kept.iter().any(|kept| kept.volume == *volume);
-    let mut volumes = spec.disks.iter().map(|disk| &disk.volume);
-    let unknown = volumes.find(|volume| pool.volumes.contains_key(*volume) && !kept(volume))?;
-    Some(Withheld::NotInState(format!("volume {unknown}")))
-}
-
-/// A disk of a VM that was whole once, or that was kept, and is gone is a loss, not work to do.
-fn lost_disk(
-    world: &World<'_>,
-    decision: &VmDecision,
-    view: &HostView,
-    found: Option<&DomainView>,
-    record: Option<&VmRecord>,
-) -> Option<Withheld> {
-    let pool = view.pool.as_ref()?;
-    let made = found.is_some() || record.is_some_and(|record| record.made);
-    let kept = |volume: &String| world.snapshot.kept.iter().any(|kept| kept.volume == *volume);
-    let lost = decision
-        .disks
-        .iter()
-        .filter(|disk| made || kept(&disk.volume))
-        .find(|disk| !pool.volumes.contains_key(&disk.volume))?;
-    Some(Withheld::DiskMissing(lost.volume.clone()))
-}
-
-fn missing_work(
-    vm: &Vm,
-    decision: &VmDecision,
-    spec: DomainSpec,
-    view: &HostView,
-    found: Option<&DomainView>,
-) -> VmWork {
-    let there =
-        |name: &String| view.pool.as_ref().is_some_and(|pool| pool.volumes.contains_key(name));
-    let mut volumes = volume_specs(&spec, vm);
-    volumes.retain(|volume| !there(&volume.name));
-    let runs = found
-        .is_some_and(|found| matches!(found.state, DomainState::Running | DomainState::Paused));
-    let start = vm.running && !runs;
-    VmWork {
-        vm: vm.name.clone(),
-        addresses: decision.nics.iter().filter_map(|nic| nic.address).collect(),
-        volumes,
-        // A seed is written again as long as no domain was defined with it: its digest is in the
-        // domain's mark.
-        seed: found.is_none() || !spec.seed.as_ref().is_some_and(there),
-        define: found.is_none(),
-        autostart: found.filter(|found| found.autostart != vm.autostart).map(|_| vm.autostart),
-        stop: !vm.running && runs,
-        start,
-        wait: None,
-        spec,
-    }
-}
-
-fn wait_of(world: &World<'_>, vm: &Vm, decision: &VmDecision) -> Option<Await> {
-    let (address, from) = asked_address(world.fleet, decision)?;
-    let (port, host_key) = match &vm.wait {
-        Wait::None => return None,
-        Wait::Port(port) => (*port, None),
-        Wait::Ssh => (22, Some(decision.host_key.clone())),
-    };
-    Some(Await { address, port, host_key, from, timeout: vm.wait_timeout })
-}
-
-/// Returns the address a VM is asked at and by whom: one outsiders reach, else any that is known.
-pub fn asked_address(fleet: &Fleet, decision: &VmDecision) -> Option<(Ipv4Addr, AskedFrom)> {
-    let known = decision.nics.iter().filter_map(|nic| {
-        let network = fleet.networks.get(&nic.network);
-        let reachable = network.is_some_and(|network| network.kind.is_reachable());
-        let from = if reachable { AskedFrom::Anywhere } else { AskedFrom::Host };
-        nic.address.map(|address| (address, from))
-    });
-    let known: Vec<_> = known.collect();
-    let best = known.iter().find(|(_, from)| *from == AskedFrom::Anywhere);
-    best.or_else(|| known.first()).copied()
-}
-
-fn nics_text(shape: &DomainShape) -> String {
-    let nic = |nic: &crate::model::NicSpec| match &nic.source {
-        NicSource::Bridge(name) | NicSource::Network(name) => format!("{} on {name}", nic.mac),
-    };
-    let mut words: Vec<_> = shape.nics.iter().map(nic).collect();
-    if shape.other_nics > 0 {
-        words.push(format!("{} of other kinds", shape.other_nics));
-    }
-    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
-}
-
-/// Refuses a change of a field by name, with its class from the one table.
-fn not_yet(path: &str, from: impl Display, to: impl Display) -> Withheld {
-    let field = Field::of(path).expect("the planner names fields of the table");
-    let (from, to) = (from.to_string(), to.to_string());
-    Withheld::NotYet { field: path.to_owned(), impact: field.impact, from, to }
-}
-
 /// Returns the image that a VM's missing root disk needs.
-pub(super) fn needed_image(world: &World<'_>, work: &VmWork) -> Option<crate::model::ImageSpec> {
+pub(super) fn needed_image(world: &World<'_>, work: &VmWork) -> Option<ImageSpec> {
     let needs = work.volumes.iter().any(|volume| volume.backing.is_some());
     let vm = world.fleet.vms.get(&work.vm).filter(|_| needs)?;
     Some(image_spec(world.fleet.id, &world.fleet.images[&vm.image]))

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use super::{VmWork, World};
 use crate::{
     model::{
-        Accel, AddressRange, Digest, DiskSpec, DomainSpec, Firmware, FleetId, HostName, Image,
-        ImageSpec, Mark, Network, NetworkKind, NetworkSpec, NicAddress, NicSource, NicSpec, Vm,
-        VolumeSpec, network_uuid, nvram_name, seed_volume_name,
+        Accel, AddressRange, Digest, DiskName, DiskSpec, DomainSpec, Firmware, FleetId, HostName,
+        Image, ImageSpec, Mark, Network, NetworkKind, NetworkSpec, NicAddress, NicSource, NicSpec,
+        Vm, VolumeSpec, network_uuid, nvram_name, seed_volume_name,
     },
     state::{DiskRecord, VmDecision, VmRecord},
 };
@@ -47,6 +47,9 @@ pub fn network_spec(world: &World<'_>, host: &HostName, network: &Network) -> Op
             name: network.name.to_string(),
             incarnation: 1,
             digest: Digest::of([said.as_bytes()]),
+            network: Digest::default(),
+            protect: false,
+            keep: Vec::new(),
         },
         subnet,
         gateway,
@@ -115,6 +118,7 @@ pub(super) fn domain_spec(
             NetworkKind::Nat => NicSource::Network(nic.network.to_string()),
         },
     });
+    let told = (world.seed_digest)(vm, decision);
     DomainSpec {
         uuid: decision.uuid,
         name: vm.name.to_string(),
@@ -122,7 +126,10 @@ pub(super) fn domain_spec(
             fleet: fleet.id,
             name: vm.name.to_string(),
             incarnation: decision.incarnation,
-            digest: (world.seed_digest)(vm, decision),
+            digest: told.first,
+            network: told.network,
+            protect: vm.protect,
+            keep: kept_disks(vm),
         },
         cpus: vm.cpus,
         memory: vm.memory,
@@ -147,13 +154,20 @@ pub(super) fn volume_specs(spec: &DomainSpec, vm: &Vm) -> Vec<VolumeSpec> {
     pairs.map(volume).collect()
 }
 
-/// Returns what the state remembers of a VM that is begun.
-pub(super) fn vm_record(vm: &Vm, decision: &VmDecision, work: &VmWork) -> VmRecord {
+pub(super) fn kept_disks(vm: &Vm) -> Vec<DiskName> {
+    vm.disks.iter().filter(|disk| disk.keep).map(|disk| disk.name.clone()).collect()
+}
+
+/// Returns what the state remembers of a VM that is begun, or about to change.
+pub(super) fn vm_record(vm: &Vm, work: &VmWork) -> VmRecord {
+    let decision = &work.decision;
     let pairs = decision.disks.iter().zip(&vm.disks);
     let disks = pairs.map(|(made, wanted)| DiskRecord {
         name: made.name.clone(),
         volume: made.volume.clone(),
         keep: wanted.keep,
+        there: false,
+        old: false,
     });
     VmRecord {
         uuid: decision.uuid,
@@ -163,5 +177,7 @@ pub(super) fn vm_record(vm: &Vm, decision: &VmDecision, work: &VmWork) -> VmReco
         seed: work.spec.seed.clone().unwrap_or_default(),
         made: false,
         unready: work.wait.is_some(),
+        protect: vm.protect,
+        applied: None,
     }
 }

@@ -78,6 +78,11 @@ pub(super) fn vendor_data(spec: &SeedSpec) -> String {
         }
         None => {}
     }
+    // Interfaces and addresses may change in a VM's life; without this cloud-init reads of them at
+    // the first boot only.
+    line(&mut text, 0, "updates:");
+    line(&mut text, 2, "network:");
+    line(&mut text, 4, "when: [\"boot-new-instance\", \"boot\"]");
     line(&mut text, 0, "ssh_deletekeys: true");
     line(&mut text, 0, "ssh_keys:");
     line(&mut text, 2, "ed25519_private: |");
@@ -166,16 +171,16 @@ mod tests {
     fn hands_over_the_host_key_in_a_block() {
         let text = vendor_data(&spec());
         assert!(
-            text.starts_with("#cloud-config\nuser:\n  name: \"admin\"\nssh_deletekeys: true\n")
+            text.starts_with("#cloud-config\nuser:\n  name: \"admin\"\nupdates:\n  network:\n")
         );
         assert!(text.contains("  ed25519_private: |\n    -----BEGIN OPENSSH PRIVATE KEY-----\n"));
         assert!(text.contains("    -----END OPENSSH PRIVATE KEY-----\n  ed25519_public: \"ssh-"));
 
         let mut root = spec();
         root.cloud_init.user = Some("root".to_owned());
-        assert!(vendor_data(&root).starts_with("#cloud-config\ndisable_root: false\nssh_del"));
+        assert!(vendor_data(&root).starts_with("#cloud-config\ndisable_root: false\nupdates"));
         root.cloud_init.user = None;
-        assert!(vendor_data(&root).starts_with("#cloud-config\nssh_deletekeys"));
+        assert!(vendor_data(&root).starts_with("#cloud-config\nupdates"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Identity, Seed, SeedAddress, SeedNic, SeedSpec, digest, seed};
 use crate::{
-    model::{Digest, Fleet, FleetId, Network, NetworkKind, Vm, VmName},
+    model::{Fleet, FleetId, Network, NetworkKind, SeedDigest, Vm, VmName},
     state::{NicDecision, VmDecision},
 };
 
@@ -25,7 +25,7 @@ impl Guests {
     }
 
     /// Returns the digest of what a VM's seed says.
-    pub fn seed_digest(&self, fleet: &Fleet, vm: &Vm, decision: &VmDecision) -> Digest {
+    pub fn seed_digest(&self, fleet: &Fleet, vm: &Vm, decision: &VmDecision) -> SeedDigest {
         digest(&self.spec(fleet, vm, decision))
     }
 
@@ -49,7 +49,7 @@ impl Guests {
             name: vm.name.clone(),
             nics: decision.nics.iter().map(nic).collect(),
             cloud_init: vm.cloud_init.clone(),
-            host_key: self.key(&vm.name, decision.key_epoch),
+            host_key: self.key(decision.root_name(&vm.name), decision.key_epoch),
         }
     }
 }

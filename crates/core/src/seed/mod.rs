@@ -19,7 +19,7 @@ pub use error::SeedError;
 pub use guests::Guests;
 pub use identity::{HostKey, Identity};
 
-use crate::model::{CloudInit, Digest, Mac, Secret, VmName};
+use crate::model::{CloudInit, Digest, Mac, Secret, SeedDigest, VmName};
 
 /// Everything a seed is made from.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub struct Seed {
     /// A FAT image labelled `CIDATA`; holds the guest's private key.
     pub bytes: Secret<Vec<u8>>,
     /// Shows a change of what the seed says, and nothing else: it is keyed.
-    pub digest: Digest,
+    pub digest: SeedDigest,
 }
 
 /// Returns the seed of a guest.
@@ -89,16 +89,21 @@ pub fn seed(spec: &SeedSpec) -> Result<Seed, SeedError> {
 
 /// Returns the digest of what a seed says, without making the medium.
 ///
-/// User data may hold a password somebody could guess: only the key keeps it from being tried.
-pub fn digest(spec: &SeedSpec) -> Digest {
-    Digest::of([
-        spec.host_key.digest_key().expose().as_slice(),
-        cloud_init::meta_data(spec).as_bytes(),
-        cloud_init::network_config(&spec.nics).as_bytes(),
+/// User data may hold a password somebody could guess: only the key keeps it from being tried. Who
+/// the guest is (its name, its incarnation) is not in it: that never makes it another guest.
+pub fn digest(spec: &SeedSpec) -> SeedDigest {
+    let key = spec.host_key.digest_key();
+    let keys = spec.cloud_init.ssh_keys.join("\n");
+    let first = Digest::of([
+        key.expose().as_slice(),
+        keys.as_bytes(),
         cloud_init::user_data(&spec.cloud_init).as_bytes(),
         spec.cloud_init.user.as_deref().unwrap_or_default().as_bytes(),
         spec.host_key.public().as_bytes(),
-    ])
+    ]);
+    let network = cloud_init::network_config(&spec.nics);
+    let network = Digest::of([key.expose().as_slice(), network.as_bytes()]);
+    SeedDigest { first, network }
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Snapshot;
+use super::{Snapshot, wire::VmDecisionWire};
 use crate::model::{DiskName, HostName, Mac, NetworkName, VmName};
 
 /// Everything that was decided: the value behind `freehold.lock`.
@@ -17,7 +18,8 @@ pub struct Decisions {
 }
 
 /// What was decided about one VM.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "VmDecisionWire", into = "VmDecisionWire")]
 pub struct VmDecision {
     /// Its UUID.
     pub uuid: Uuid,
@@ -35,6 +37,17 @@ pub struct VmDecision {
     pub disks: Vec<DiskDecision>,
     /// Whether it was removed: a tombstone, so that a VM of that name gets the same again.
     pub removed: bool,
+    /// Whether it is no longer managed: it may live on, so its address stays taken.
+    pub forgotten: bool,
+    /// What it was called when its keys and MACs were derived, where it was renamed since.
+    pub born: Option<VmName>,
+}
+
+impl VmDecision {
+    /// Returns the name its keys and MACs derive from; `name` is what it is called.
+    pub fn root_name<'a>(&'a self, name: &'a VmName) -> &'a VmName {
+        self.born.as_ref().unwrap_or(name)
+    }
 }
 
 /// What was decided about an interface.
@@ -67,7 +80,10 @@ impl Decisions {
                 .vms
                 .get(name)
                 .is_some_and(|old| old.removed && old.incarnation >= decision.incarnation);
-            decision.removed = !applied.vms.contains_key(name) && (decision.removed || buried);
+            let away = !applied.vms.contains_key(name);
+            decision.removed = away && (decision.removed || buried);
+            let forgotten = applied.decisions.vms.get(name).is_some_and(|old| old.forgotten);
+            decision.forgotten = away && forgotten;
         }
     }
 
@@ -120,6 +136,8 @@ pub(super) mod tests {
                     name: root,
                 }],
                 removed: false,
+                forgotten: false,
+                born: None,
             };
             (name, decision)
         };

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    VmDecision, VmRecord,
+    Applied, VmDecision, VmRecord,
     wire::{VmDecisionWire, VmRecordWire},
 };
-use crate::model::{EditKey, HostName, NetworkName, VmName};
+use crate::model::{DiskName, EditKey, HostName, NetworkName, VmName};
 
 /// Something that became true, in the terms of the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,45 @@ pub enum Fact {
         /// Which.
         made: bool,
     },
+    /// A VM is whole, and is as this says.
+    VmAs {
+        /// Its name.
+        vm: VmName,
+        /// Whether it must not be taken away.
+        protect: bool,
+        /// Its disks that outlive it.
+        keep: Vec<DiskName>,
+        /// What it was made as.
+        applied: Applied,
+    },
+    /// A VM is called otherwise.
+    VmRenamed {
+        /// What it was called.
+        from: VmName,
+        /// What it is called.
+        to: VmName,
+    },
+    /// The volume that a disk had before it is made again is in the trash.
+    DiskAway {
+        /// The VM.
+        vm: VmName,
+        /// The volume's name.
+        volume: String,
+    },
+    /// A disk is no longer its VM's.
+    DiskGone {
+        /// The VM.
+        vm: VmName,
+        /// Its volume.
+        volume: String,
+        /// Whether it stays in the pool as it was to be kept; else it is in the trash.
+        kept: bool,
+    },
+    /// A VM is no longer managed; it stays as it is.
+    VmForgotten {
+        /// Its name.
+        vm: VmName,
+    },
     /// A VM was seen ready.
     VmReady {
         /// Its name.
@@ -83,6 +122,11 @@ pub(super) enum FactWire {
     NetworkGone { host: HostName, network: NetworkName },
     Vm { vm: VmName, record: VmRecordWire, decision: Box<VmDecisionWire> },
     VmMade { vm: VmName, made: bool },
+    VmAs { vm: VmName, protect: bool, keep: Vec<DiskName>, applied: Box<Applied> },
+    VmRenamed { from: VmName, to: VmName },
+    DiskAway { vm: VmName, volume: String },
+    DiskGone { vm: VmName, volume: String, kept: bool },
+    VmForgotten { vm: VmName },
     VmReady { vm: VmName },
     VmGone { vm: VmName, kept: Option<Vec<String>> },
     Published { plugin: String, key: EditKey, values: Vec<String> },
@@ -99,6 +143,13 @@ impl From<&Fact> for FactWire {
                 Self::Vm { vm, record: VmRecordWire::from(&record), decision }
             }
             Fact::VmMade { vm, made } => Self::VmMade { vm, made },
+            Fact::VmAs { vm, protect, keep, applied } => {
+                Self::VmAs { vm, protect, keep, applied: Box::new(applied) }
+            }
+            Fact::VmRenamed { from, to } => Self::VmRenamed { from, to },
+            Fact::DiskAway { vm, volume } => Self::DiskAway { vm, volume },
+            Fact::DiskGone { vm, volume, kept } => Self::DiskGone { vm, volume, kept },
+            Fact::VmForgotten { vm } => Self::VmForgotten { vm },
             Fact::VmReady { vm } => Self::VmReady { vm },
             Fact::VmGone { vm, kept } => Self::VmGone { vm, kept },
             Fact::Published { plugin, key, values } => Self::Published { plugin, key, values },
@@ -116,6 +167,13 @@ impl From<FactWire> for Fact {
                 Self::Vm { vm, record: record.into(), decision: (*decision).into() }
             }
             FactWire::VmMade { vm, made } => Self::VmMade { vm, made },
+            FactWire::VmAs { vm, protect, keep, applied } => {
+                Self::VmAs { vm, protect, keep, applied: *applied }
+            }
+            FactWire::VmRenamed { from, to } => Self::VmRenamed { from, to },
+            FactWire::DiskAway { vm, volume } => Self::DiskAway { vm, volume },
+            FactWire::DiskGone { vm, volume, kept } => Self::DiskGone { vm, volume, kept },
+            FactWire::VmForgotten { vm } => Self::VmForgotten { vm },
             FactWire::VmReady { vm } => Self::VmReady { vm },
             FactWire::VmGone { vm, kept } => Self::VmGone { vm, kept },
             FactWire::Published { plugin, key, values } => Self::Published { plugin, key, values },

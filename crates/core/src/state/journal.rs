@@ -249,6 +249,8 @@ mod tests {
             seed: "seed".into(),
             made: false,
             unready: false,
+            protect: false,
+            applied: None,
         };
         Fact::Vm { vm, record, decision }
     }

@@ -18,5 +18,5 @@ pub use error::StateError;
 pub use fact::Fact;
 pub use journal::{Journal, Outcome};
 pub use lockfile::LockFile;
-pub use snapshot::{DiskRecord, KeptDisk, Pending, Snapshot, VmRecord};
+pub use snapshot::{Applied, DiskRecord, KeptDisk, Pending, Snapshot, VmRecord};
 pub use store::{LocalStore, Session};

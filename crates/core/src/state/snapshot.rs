@@ -1,11 +1,12 @@
 //! What was done: the value behind `state.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Decisions, Fact};
-use crate::model::{DiskName, Edit, EditKey, FleetId, HostName, NetworkName, VmName};
+use crate::model::{DiskName, DomainShape, Edit, EditKey, FleetId, HostName, NetworkName, VmName};
 
 /// What was done, as far as we know. It can be rebuilt from lock and hosts; it holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,22 @@ pub struct VmRecord {
     pub made: bool,
     /// Whether it was begun or started and has not been seen ready since.
     pub unready: bool,
+    /// Whether it must not be taken away; stays true when the text no longer says so.
+    pub protect: bool,
+    /// What it was last made as, to see what others changed.
+    pub applied: Option<Applied>,
+}
+
+/// What a domain was made as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Applied {
+    /// What we manage of its definition.
+    pub shape: DomainShape,
+    /// Whether it starts with its host.
+    pub autostart: bool,
+    /// Whether it runs.
+    pub running: bool,
 }
 
 /// A disk of a VM that was begun.
@@ -60,6 +77,11 @@ pub struct DiskRecord {
     pub volume: String,
     /// Whether it outlives its VM; stays true when the text no longer says so.
     pub keep: bool,
+    /// Whether it was there once: missing then is lost, not yet to be made.
+    pub there: bool,
+    /// Whether the volume of that name is still that of the incarnation before: it goes to the trash
+    /// before this one is made.
+    pub old: bool,
 }
 
 /// A disk that outlived its VM.
@@ -121,6 +143,10 @@ impl Snapshot {
             Fact::VmMade { vm, made } => {
                 if let Some(record) = self.vms.get_mut(vm) {
                     record.made = *made;
+                    // What is being taken apart may be in the trash; kept disks stay.
+                    for disk in &mut record.disks {
+                        disk.there = *made || (disk.there && disk.keep);
+                    }
                 }
             }
             Fact::VmReady { vm } => {
@@ -128,6 +154,26 @@ impl Snapshot {
                     record.unready = false;
                 }
             }
+            Fact::VmAs { vm, protect, keep, applied } => {
+                if let Some(record) = self.vms.get_mut(vm) {
+                    record.made = true;
+                    record.protect = *protect;
+                    record.applied = Some(applied.clone());
+                    for disk in &mut record.disks {
+                        disk.there = true;
+                        disk.keep = keep.contains(&disk.name);
+                    }
+                }
+            }
+            Fact::DiskAway { vm, volume } => {
+                let disks = self.vms.get_mut(vm).into_iter().flat_map(|record| &mut record.disks);
+                for disk in disks.filter(|disk| disk.volume == *volume) {
+                    disk.old = false;
+                }
+            }
+            Fact::VmRenamed { from, to } => self.rename_vm(from, to),
+            Fact::DiskGone { vm, volume, kept } => self.end_disk(vm, volume, *kept),
+            Fact::VmForgotten { vm } => self.forget_vm(vm),
             Fact::VmGone { vm, kept } => self.end_vm(vm, kept.as_deref()),
             Fact::Published { plugin, key, values } => {
                 let same =
@@ -143,15 +189,61 @@ impl Snapshot {
     fn begin_vm(&mut self, vm: &VmName, record: &VmRecord, decision: &super::VmDecision) {
         let mut record = record.clone();
         if let Some(old) = self.vms.get(vm) {
-            record.made |= old.made;
+            let same = old.incarnation == record.incarnation;
+            record.made |= old.made && same;
+            record.protect |= old.protect;
+            record.applied = record.applied.or_else(|| old.applied.clone());
             for disk in &mut record.disks {
-                let was_kept = old.disks.iter().any(|o| o.name == disk.name && o.keep);
-                disk.keep |= was_kept;
+                let old = old.disks.iter().find(|old| old.volume == disk.volume);
+                disk.keep |= old.is_some_and(|old| old.keep);
+                // What is made again begins without its disks, but for those that were kept.
+                disk.there |= old.is_some_and(|old| old.there && (same || old.keep));
+                disk.old = old.is_some_and(|old| old.old || (!same && old.there && !old.keep));
             }
+            // A disk that is no longer wanted is ours until it is away.
+            let wanted: BTreeSet<String> =
+                record.disks.iter().map(|disk| disk.volume.clone()).collect();
+            let leaving = old.disks.iter().filter(|disk| !wanted.contains(&disk.volume));
+            record.disks.extend(leaving.cloned());
         }
         self.kept.retain(|kept| !record.disks.iter().any(|disk| disk.volume == kept.volume));
         self.vms.insert(vm.clone(), record);
-        self.decisions.vms.insert(vm.clone(), decision.clone());
+        let decision = super::VmDecision { forgotten: false, ..decision.clone() };
+        self.decisions.vms.insert(vm.clone(), decision);
+    }
+
+    fn rename_vm(&mut self, from: &VmName, to: &VmName) {
+        if let Some(record) = self.vms.remove(from) {
+            self.vms.insert(to.clone(), record);
+        }
+        if let Some(mut decision) = self.decisions.vms.remove(from) {
+            decision.born.get_or_insert_with(|| from.clone());
+            self.decisions.vms.insert(to.clone(), decision);
+        }
+        for kept in self.kept.iter_mut().filter(|kept| kept.vm == *from) {
+            kept.vm = to.clone();
+        }
+    }
+
+    fn end_disk(&mut self, vm: &VmName, volume: &str, kept: bool) {
+        let Some(record) = self.vms.get_mut(vm) else { return };
+        let Some(at) = record.disks.iter().position(|disk| disk.volume == volume) else { return };
+        let disk = record.disks.remove(at);
+        if kept {
+            let (vm, host) = (vm.clone(), record.host.clone());
+            self.kept.push(KeptDisk { vm, disk: disk.name, host, volume: disk.volume });
+            self.kept.sort();
+        }
+    }
+
+    /// A VM that is no longer managed keeps what was decided about it: it still has its address. What
+    /// was published about it is still ours, and goes with the next run.
+    fn forget_vm(&mut self, vm: &VmName) {
+        self.vms.remove(vm);
+        self.kept.retain(|kept| kept.vm != *vm);
+        if let Some(decision) = self.decisions.vms.get_mut(vm) {
+            decision.forgotten = true;
+        }
     }
 
     fn end_vm(&mut self, vm: &VmName, kept: Option<&[String]>) {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Decisions, DiskDecision, DiskRecord, KeptDisk, NicDecision, Pending, Snapshot, VmDecision,
-    VmRecord,
+    Applied, Decisions, DiskDecision, DiskRecord, KeptDisk, NicDecision, Pending, Snapshot,
+    VmDecision, VmRecord,
 };
 use crate::model::{DiskName, Edit, EditKey, FleetId, HostName, Mac, NetworkName, VmName};
 
@@ -36,6 +36,10 @@ pub(super) struct VmDecisionWire {
     pub host_key: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removed: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<VmName>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nic: Vec<NicDecisionWire>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -75,6 +79,12 @@ impl From<LockWire> for Decisions {
     }
 }
 
+impl From<VmDecision> for VmDecisionWire {
+    fn from(vm: VmDecision) -> Self {
+        Self::from(&vm)
+    }
+}
+
 impl From<&VmDecision> for VmDecisionWire {
     fn from(vm: &VmDecision) -> Self {
         Self {
@@ -84,6 +94,8 @@ impl From<&VmDecision> for VmDecisionWire {
             key_epoch: vm.key_epoch,
             host_key: vm.host_key.clone(),
             removed: vm.removed,
+            forgotten: vm.forgotten,
+            born: vm.born.clone(),
             nic: vm
                 .nics
                 .iter()
@@ -114,6 +126,8 @@ impl From<VmDecisionWire> for VmDecision {
             key_epoch: wire.key_epoch,
             host_key: wire.host_key,
             removed: wire.removed,
+            forgotten: wire.forgotten,
+            born: wire.born,
             nics: wire
                 .nic
                 .into_iter()
@@ -167,6 +181,10 @@ pub(super) struct VmRecordWire {
     pub made: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unready: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub protect: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Applied>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -175,6 +193,10 @@ pub(super) struct DiskRecordWire {
     pub name: DiskName,
     pub volume: String,
     pub keep: bool,
+    #[serde(default)]
+    pub there: Option<bool>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub old: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -208,6 +230,8 @@ impl From<&VmRecord> for VmRecordWire {
             name: disk.name.clone(),
             volume: disk.volume.clone(),
             keep: disk.keep,
+            there: Some(disk.there),
+            old: disk.old,
         });
         Self {
             uuid: record.uuid,
@@ -217,16 +241,22 @@ impl From<&VmRecord> for VmRecordWire {
             seed: record.seed.clone(),
             made: record.made,
             unready: record.unready,
+            protect: record.protect,
+            applied: record.applied.clone(),
         }
     }
 }
 
 impl From<VmRecordWire> for VmRecord {
     fn from(wire: VmRecordWire) -> Self {
+        // An older state knew only of the whole VM.
+        let made = wire.made;
         let disks = wire.disks.into_iter().map(|disk| DiskRecord {
             name: disk.name,
             volume: disk.volume,
             keep: disk.keep,
+            there: disk.there.unwrap_or(made),
+            old: disk.old,
         });
         Self {
             uuid: wire.uuid,
@@ -236,6 +266,8 @@ impl From<VmRecordWire> for VmRecord {
             seed: wire.seed,
             made: wire.made,
             unready: wire.unready,
+            protect: wire.protect,
+            applied: wire.applied,
         }
     }
 }

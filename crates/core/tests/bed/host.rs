@@ -9,7 +9,8 @@ use freehold_core::{
         simulated::{Fault, SimulatedHost},
     },
     model::{
-        DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, NetworkSpec, Ours, VolumeSpec,
+        DomainPatch, DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark,
+        NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
 use uuid::Uuid;
@@ -138,6 +139,26 @@ impl Host for TrickyHost {
 
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {
         changing!(self, self.inner.undefine_domain(domain))
+    }
+
+    async fn update_domain(&self, domain: &Ours, patch: &DomainPatch) -> Result<(), HostError> {
+        changing!(self, self.inner.update_domain(domain, patch))
+    }
+
+    async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError> {
+        changing!(self, self.inner.mark_domain(uuid, name, mark))
+    }
+
+    async fn rename_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
+        changing!(self, self.inner.rename_domain(domain, spec))
+    }
+
+    async fn grow_volume(&self, domain: &Ours, volume: &str, size: Size) -> Result<(), HostError> {
+        changing!(self, self.inner.grow_volume(domain, volume, size))
+    }
+
+    async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError> {
+        changing!(self, self.inner.restore_domain(domain, xml))
     }
 
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {

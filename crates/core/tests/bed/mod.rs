@@ -24,10 +24,10 @@ use freehold_core::{
     events::{Event, Listener, Silence},
     host::{Host, simulated::SimulatedHost},
     model::{self, Fleet, HostName, VmName},
-    plan::{Consent, Goal, Plan, PlanProblem, Withheld, World, decide, draft},
+    plan::{Consent, Goal, Plan, PlanProblem, Scope, Withheld, World, decide, draft},
     plugins::Plugin,
     seed::{Guests, Identity},
-    state::{Decisions, LocalStore, LockFile, Session, Snapshot},
+    state::{Decisions, Fact, LocalStore, LockFile, Session, Snapshot},
 };
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -35,7 +35,7 @@ use uuid::Uuid;
 
 pub(crate) use fate::{Fate, Trick};
 pub(crate) use server::Server;
-pub(crate) use texts::{Text, VmText};
+pub(crate) use texts::{Data, Text, VmText};
 
 use host::TrickyHost;
 
@@ -100,6 +100,7 @@ pub(crate) struct Prepared {
     pub(crate) snapshot: Snapshot,
     pub(crate) reached: Reached,
     goal: Goal,
+    pub(crate) scope: Scope,
     stamp: String,
     ids: u128,
 }
@@ -118,6 +119,7 @@ impl Prepared {
             snapshot: &self.snapshot,
             observed: &self.reached.observed,
             goal: &self.goal,
+            scope: &self.scope,
             seed_digest: &seed_digest,
             fresh_id: &fresh_id,
             stamp: &self.stamp,
@@ -265,7 +267,8 @@ impl Bed {
         let reached = reach(&fleet, &connect, &Silence).await;
         let stamp = format!("20261122T{number:06}Z");
         let ids = u128::from(number);
-        Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, stamp, ids })
+        let scope = Scope::default();
+        Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, scope, stamp, ids })
     }
 
     /// Plans without doing anything.
@@ -284,6 +287,27 @@ impl Bed {
         self.run(Goal::Destroy(vms), &all()).await
     }
 
+    /// Stops managing a VM.
+    pub(crate) fn forget(&self, name: &str) {
+        let mut session = self.store().lock("test").unwrap();
+        let mut snapshot = session.snapshot.clone();
+        snapshot.fold(&Fact::VmForgotten { vm: vm(name) });
+        session.save(snapshot).unwrap();
+        let mut decisions = self.decided();
+        decisions.bury(&session.snapshot);
+        self.lock().write(&decisions).unwrap();
+    }
+
+    /// Runs with something happening between the plan and its first step.
+    pub(crate) async fn run_after(
+        &self,
+        goal: Goal,
+        consent: &Consent,
+        meanwhile: impl FnOnce(),
+    ) -> Ran {
+        self.try_run_after(goal, consent, meanwhile).await.unwrap_or_else(|p| panic!("{p:?}"))
+    }
+
     pub(crate) async fn run(&self, goal: Goal, consent: &Consent) -> Ran {
         self.try_run(goal, consent).await.unwrap_or_else(|problems| panic!("{problems:?}"))
     }
@@ -292,6 +316,15 @@ impl Bed {
         &self,
         goal: Goal,
         consent: &Consent,
+    ) -> Result<Ran, Vec<PlanProblem>> {
+        self.try_run_after(goal, consent, || {}).await
+    }
+
+    async fn try_run_after(
+        &self,
+        goal: Goal,
+        consent: &Consent,
+        meanwhile: impl FnOnce(),
     ) -> Result<Ran, Vec<PlanProblem>> {
         let mut session = self.store().lock("test").unwrap();
         let prepared = self.prepare(session.snapshot.clone(), goal).await?;
@@ -304,9 +337,19 @@ impl Bed {
             if session.snapshot != snapshot {
                 session.save(snapshot).unwrap();
             }
+            if ran.plan.knows_its_hosts() {
+                let mut decisions = prepared.decisions.clone();
+                decisions.bury(&session.snapshot);
+                self.lock().write(&decisions).unwrap();
+            }
             return Ok(ran);
         }
-        self.lock().write(&prepared.decisions).unwrap();
+        let laws = prepared.with_world(|world| ran.plan.broken_laws(world, consent));
+        assert_eq!(laws, [], "{}", ran.plan.text());
+        let mut decisions = prepared.decisions.clone();
+        ran.plan.overrule(&mut decisions);
+        self.lock().write(&decisions).unwrap();
+        meanwhile();
         self.walk(&prepared, &plugins, &mut session, &mut ran).await;
         Ok(ran)
     }
@@ -320,7 +363,9 @@ impl Bed {
     ) {
         let journal = session.begin().unwrap();
         let steps = prepared.with_world(|world| ran.plan.steps(world));
-        let (fleet, decisions) = (&prepared.fleet, &prepared.decisions);
+        let fleet = &prepared.fleet;
+        let mut decisions = prepared.decisions.clone();
+        ran.plan.overrule(&mut decisions);
         let seed =
             |vm: &VmName| prepared.guests.seed(fleet, &fleet.vms[vm], &decisions.vms[vm]).bytes;
         let recorder = Arc::new(Recorder(Mutex::default()));

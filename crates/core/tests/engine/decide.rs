@@ -61,6 +61,8 @@ fn make(snapshot: &mut Snapshot, decisions: &Decisions, vms: &BTreeSet<VmName>) 
             seed: String::new(),
             made: true,
             unready: false,
+            protect: false,
+            applied: None,
         };
         snapshot.fold(&Fact::Vm { vm: vm.clone(), record, decision });
     }

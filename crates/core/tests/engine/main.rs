@@ -5,6 +5,7 @@
 #[path = "../bed/mod.rs"]
 mod bed;
 
+mod changes;
 mod decide;
 mod faults;
 mod foreign;

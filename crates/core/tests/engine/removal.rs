@@ -149,22 +149,23 @@ fn db_kept(keep: bool) -> Text {
 }
 
 #[tokio::test]
-async fn keep_can_be_raised_and_not_taken_back() {
+async fn keep_is_raised_at_once_and_taken_back_by_name() {
     let bed = applied(&Text::usual()).await;
     bed.write(&db_kept(true));
     let calls = bed.fate.calls();
     let ran = bed.apply(&Consent::default()).await;
     assert_eq!((ran.exit(), ran.plan.changes.len()), (Exit::Done, 1), "{:?}", ran.plan.held);
     assert!(ran.plan.text().contains("~ vm db (disk data: keep = true)"), "{}", ran.plan.text());
-    assert_eq!(bed.fate.calls(), calls, "only the record changes");
+    assert_eq!(bed.fate.calls(), calls + 1, "only its mark changes");
     assert!(bed.snapshot().vms[&vm("db")].disks[1].keep);
     bed.check("raised").await;
     bed.write(&db_kept(false));
     let ran = bed.apply(&all()).await;
-    match ran.why("vm db") {
-        Some(Withheld::NotYet { field, .. }) => assert_eq!(field, "disk.keep"),
-        why => panic!("{why:?}"),
-    }
+    assert_eq!(ran.why("vm db"), Some(&Withheld::Unprotect(vm("db"))));
+    let consent = Consent { unprotect: [vm("db")].into(), ..Consent::default() };
+    assert_eq!(bed.apply(&consent).await.exit(), Exit::Done);
+    assert!(!bed.snapshot().vms[&vm("db")].disks[1].keep);
+    bed.check("taken back").await;
 }
 
 #[tokio::test]
@@ -209,13 +210,13 @@ async fn a_kept_disk_that_is_missing_holds_its_vm() {
 }
 
 #[tokio::test]
-async fn a_kept_disk_of_another_size_holds_its_vm() {
+async fn a_kept_disk_grows_and_never_shrinks() {
     let text = Text::usual();
     let bed = applied(&text).await;
     bed.write(&text.without("web"));
     bed.apply(&all()).await;
     let mut larger = text.clone();
-    larger.vms[0].data.as_mut().unwrap().size = "4GiB";
+    larger.vms[0].data.as_mut().unwrap().size = "1GiB";
     bed.write(&larger);
     let ran = bed.apply(&all()).await;
     match ran.why("vm web-0") {
@@ -223,6 +224,9 @@ async fn a_kept_disk_of_another_size_holds_its_vm() {
         why => panic!("{why:?}"),
     }
     assert!(!bed.snapshot().vms.contains_key(&vm("web-0")));
+    larger.vms[0].data.as_mut().unwrap().size = "4GiB";
+    bed.write(&larger);
+    bed.converges(1, "grown").await;
 }
 
 #[tokio::test]

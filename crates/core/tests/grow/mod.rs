@@ -7,7 +7,7 @@ use freehold_core::{
     apply::{Run, reach},
     events::{Listener, Silence},
     host::{Host, simulated::SimulatedHost},
-    model::{self, DomainState, ImageSource, Observed, Secret, Seen, VmName},
+    model::{self, Digest, DomainState, ImageSource, Observed, Secret, Seen, VmName},
     plugins::Plugin,
     state::{Fact, LocalStore, LockFile},
 };
@@ -82,6 +82,9 @@ fn change(name: &str, observed: &mut Observed) {
             mark: None,
             defined: model::DomainShape::default(),
             live: None,
+            fingerprint: Digest::default(),
+            saved: false,
+            snapshots: false,
         }),
         "a_host_that_is_down_holds_only_its_own" => {
             let why = "rack2: cannot connect: no route to host".to_owned();
@@ -172,7 +175,10 @@ async fn apply(folder: &Path, simulated: &[SimulatedHost], name: &str) {
     assert_eq!(report.failures, []);
     let mut snapshot = report.snapshot;
     if name == "an_unfinished_vm_is_finished" {
-        snapshot.fold(&Fact::VmMade { vm: "web-0".parse().unwrap(), made: false });
+        let web: VmName = "web-0".parse().unwrap();
+        snapshot.fold(&Fact::VmMade { vm: web.clone(), made: false });
+        let disks = &mut snapshot.vms.get_mut(&web).unwrap().disks;
+        disks.iter_mut().for_each(|disk| disk.there = false);
     }
     session.save(snapshot).unwrap();
     LockFile::of(folder).write(&story.decisions).unwrap();

@@ -1,5 +1,8 @@
 //! `fleet` and `host`.
 
+use std::time::Duration;
+
+use super::seconds::seconds;
 use crate::{
     config::{
         fields::{Fields, required},
@@ -17,6 +20,14 @@ pub(in crate::config) fn fleet_id(fields: Fields<'_>) -> Result<FleetId, Reporte
 }
 
 /// Reads a physical host.
+/// How long the trash is kept where the text does not say.
+const RETAIN: Duration = Duration::from_hours(30 * 24);
+
+pub(in crate::config) fn retain(fields: Fields<'_>) -> Result<Duration, Reported> {
+    let given = fields.parsed_by("retain", seconds)?;
+    Ok(given.map_or(RETAIN, |given| Duration::from_secs(given.value)))
+}
+
 pub(in crate::config) fn host(fields: Fields<'_>) -> Result<Host, Reported> {
     let name = fields.label();
     let connection = connection(fields);

@@ -4,6 +4,7 @@ mod dns;
 mod guest;
 mod host;
 mod image;
+mod moved;
 mod network;
 mod nic;
 mod prometheus;
@@ -12,8 +13,9 @@ mod url;
 mod vm;
 
 pub(super) use dns::{dns_server, zone};
-pub(super) use host::{fleet_id, host};
+pub(super) use host::{fleet_id, host, retain};
 pub(super) use image::image;
+pub(super) use moved::{Move, moved, moves};
 pub(super) use network::network;
 pub(super) use nic::FixedAddress;
 pub(super) use prometheus::target_file;

@@ -2,13 +2,15 @@
 
 /// Parses a whole number of seconds, minutes, hours or days.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
-    let bad = || format!("`{text}` is no time: a whole number and a unit (s, m, h), as in \"60s\"");
+    let bad =
+        || format!("`{text}` is no time: a whole number and a unit (s, m, h, d), as in \"60s\"");
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
     let (number, unit) = text.split_at(split);
     let factor = match unit {
         "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 24 * 3600,
         _ => return Err(bad()),
     };
     let number: u64 = number.parse().map_err(|_| bad())?;

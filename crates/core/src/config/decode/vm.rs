@@ -111,6 +111,7 @@ fn one(
         fields.word("firmware", &[("bios", Firmware::Bios), ("uefi", Firmware::Uefi)], &[]);
     let autostart = fields.boolean("autostart");
     let running = fields.boolean("running");
+    let protect = fields.boolean("protect");
     let timeout = wait_timeout(fields);
     let labels = fields.labels("labels");
     let disks = disks(fields);
@@ -143,6 +144,7 @@ fn one(
         metrics: metrics?,
         groups: groups?,
         labels: labels?,
+        protect: protect?.unwrap_or(false),
     };
     Ok(Parts { vm, fixed })
 }

@@ -43,14 +43,13 @@ fn refuses_unknown_words() {
 
 #[test]
 fn says_what_is_not_supported_yet() {
-    for word in ["module \"a\"", "output \"a\"", "record \"a\"", "pool \"a\"", "moved", "import"] {
+    for word in ["module \"a\"", "output \"a\"", "record \"a\"", "pool \"a\"", "import"] {
         refuses(&format!("{word} {{\n}}\n"), &["is not supported yet"]);
     }
     let network = |lines: &str| format!("network \"n\" {{\n{lines}\n}}\n");
     for text in [
         vm("for_each = []"),
         vm("xml = \"\""),
-        vm("protect = true"),
         vm("dns {\n  zone = zone.home\n  aliases = []\n}"),
         vm("nic \"lan\" {\n}\nwait = \"address\""),
         vm("nic \"lan\" {\n}\nwait = \"cloud-init\""),

@@ -33,6 +33,7 @@ fn read(root: &Element) -> Option<DomainShape> {
         uefi: attribute(root, &["os"], "firmware") == Some("efi")
             || attribute(root, &["os", "loader"], "type") == Some("pflash"),
         disks: sources(devices, |device| device != "cdrom" && device != "floppy"),
+        beneath: Vec::new(),
         cdroms: sources(devices, |device| device == "cdrom"),
         nics,
         other_nics,

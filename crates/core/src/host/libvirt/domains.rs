@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     host::trouble::Trouble,
-    model::{DomainSpec, DomainState, DomainView, Ours},
+    model::{Digest, DomainSpec, DomainState, DomainView, Ours},
 };
 
 /// A domain as libvirt tells it.
@@ -41,6 +41,9 @@ impl RawDomain {
             mark,
             defined,
             live: live.map(|(shape, _)| shape),
+            fingerprint: Digest::of([self.defined.as_bytes()]),
+            saved: false,
+            snapshots: false,
         })
     }
 

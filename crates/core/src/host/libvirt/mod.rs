@@ -9,6 +9,7 @@ mod domain_xml;
 mod domains;
 mod network_xml;
 mod networks;
+mod patch;
 mod storage;
 mod storage_xml;
 mod xml;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     host::trouble::Trouble,
-    model::{NetworkSpec, NetworkView, Ours},
+    model::{NetworkShape, NetworkSpec, NetworkView, Ours},
 };
 
 impl Libvirt {
@@ -38,6 +38,7 @@ impl Libvirt {
                     active: active.contains(&uuid),
                     autostart: autostart.contains(&uuid),
                     mark: mark_of_network(&xml)?,
+                    defined: NetworkShape::default(),
                 });
             }
             views.sort_by(|a, b| a.name.cmp(&b.name));

@@ -4,7 +4,10 @@ use std::{fmt::Display, io::Cursor};
 
 use xmltree::{Element, Namespace, XMLNode};
 
-use crate::{host::trouble::Trouble, model::Mark};
+use crate::{
+    host::trouble::Trouble,
+    model::{DiskName, Mark},
+};
 
 /// The XML namespace of our mark.
 const MARK: &str = "urn:freehold:mark:1";
@@ -69,7 +72,10 @@ pub(super) fn metadata(mark: &Mark) -> Tag {
             .with("fleet", mark.fleet)
             .with("name", &mark.name)
             .with("incarnation", mark.incarnation)
-            .with("digest", &mark.digest),
+            .with("digest", &mark.digest)
+            .with("network", &mark.network)
+            .with("protect", mark.protect)
+            .with("keep", mark.keep.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
     )
 }
 
@@ -84,7 +90,15 @@ pub(super) fn mark_of(root: &Element) -> Option<Mark> {
         name: value("name")?.clone(),
         incarnation: value("incarnation")?.parse().ok()?,
         digest: crate::model::Digest::from_text(value("digest")?),
+        network: crate::model::Digest::from_text(value("network").map_or("", String::as_str)),
+        protect: value("protect").is_some_and(|protect| protect == "true"),
+        keep: value("keep").map(|keep| names_of(keep)).unwrap_or_default(),
     })
+}
+
+/// A name that is none was written by hand: nothing is kept for it.
+fn names_of(keep: &str) -> Vec<DiskName> {
+    keep.split_whitespace().filter_map(|name| name.parse().ok()).collect()
 }
 
 pub(super) fn parse(xml: &str) -> Result<Element, Trouble> {

@@ -9,8 +9,8 @@ use super::{Answer, SimulatedHost, xml_of};
 use crate::{
     host::{Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
     model::{
-        DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
-        ImageSpec, NetworkSpec, Ours, Size, VolumeSpec, VolumeView,
+        DomainPatch, DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName,
+        HostView, ImageSpec, Mark, NetworkSpec, Ours, Size, VolumeSpec, VolumeView,
     },
 };
 
@@ -77,7 +77,7 @@ impl Host for SimulatedHost {
         self.act(format!("store image {}", spec.name), |world| {
             world.started_pool()?;
             tracing::debug!(source = %source.display(), "stored");
-            let image = VolumeView { capacity: Size::from_mib(64), backing: None };
+            let image = plain(Size::from_mib(64));
             world.volumes.entry(spec.volume.clone()).or_insert(image);
             Ok(())
         })
@@ -98,7 +98,7 @@ impl Host for SimulatedHost {
                     format!("its checksum is {}, not {}", checksum.hex(), spec.checksum.hex());
                 return Err(Trouble::input(why));
             }
-            let image = VolumeView { capacity: Size::from_mib(64), backing: None };
+            let image = plain(Size::from_mib(64));
             world.volumes.entry(spec.volume.clone()).or_insert(image);
             Ok(true)
         })
@@ -112,7 +112,7 @@ impl Host for SimulatedHost {
         self.act(format!("write volume {name}"), |world| {
             world.started_pool()?;
             let capacity = Size::from_bytes(content.len() as u64);
-            world.volumes.insert(name.to_owned(), VolumeView { capacity, backing: None });
+            world.volumes.insert(name.to_owned(), plain(capacity));
             world.contents.insert(name.to_owned(), content.to_vec());
             Ok(())
         })
@@ -165,6 +165,28 @@ impl Host for SimulatedHost {
         self.act(format!("undefine domain {domain}"), |world| world.undefine_domain(domain))
     }
 
+    async fn update_domain(&self, domain: &Ours, patch: &DomainPatch) -> Result<(), HostError> {
+        self.act(format!("update domain {domain}"), |world| world.update_domain(domain, patch))
+    }
+
+    async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError> {
+        self.act(format!("mark domain {name}"), |world| world.mark_domain(uuid, name, mark))
+    }
+
+    async fn rename_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
+        self.act(format!("rename domain {domain} to {}", spec.name), |world| {
+            world.rename_domain(domain, spec)
+        })
+    }
+
+    async fn grow_volume(&self, domain: &Ours, volume: &str, size: Size) -> Result<(), HostError> {
+        self.act(format!("grow volume {volume}"), |world| world.grow_volume(domain, volume, size))
+    }
+
+    async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError> {
+        self.act(format!("restore domain {domain}"), |world| world.restore_domain(domain, xml))
+    }
+
     async fn console_tail(&self, uuid: Uuid, _lines: usize) -> Result<String, HostError> {
         self.ask("read the console", |world| {
             let known = world.domains.contains_key(&uuid);
@@ -195,4 +217,9 @@ impl Host for SimulatedHost {
             Ok(())
         })
     }
+}
+
+/// A file without anything under it.
+fn plain(capacity: Size) -> VolumeView {
+    VolumeView { capacity, backing: None, used: capacity }
 }

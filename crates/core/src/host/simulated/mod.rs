@@ -1,6 +1,7 @@
 //! A host in memory, with libvirt's refusals and with faults on demand.
 
 mod acts;
+mod changes;
 mod world;
 
 use std::{
@@ -156,7 +157,7 @@ fn gone() -> Trouble {
 
 /// A domain's XML as far as the simulation goes: its spec.
 fn xml_of(spec: &DomainSpec) -> String {
-    format!("<domain><name>{}</name><uuid>{}</uuid></domain>", spec.name, spec.uuid)
+    serde_json::to_string(spec).expect("a spec is plain JSON")
 }
 
 type Faults = BTreeMap<usize, Fault>;

@@ -11,8 +11,8 @@ use super::{Answer, Faults};
 use crate::{
     host::trouble::Trouble,
     model::{
-        DomainShape, DomainSpec, DomainState, DomainView, HostCard, HostView, NetworkSpec,
-        NetworkView, NicSource, Ours, PoolView, Size, VolumeSpec, VolumeView,
+        Digest, DomainShape, DomainSpec, DomainState, DomainView, HostCard, HostView, NetworkShape,
+        NetworkSpec, NetworkView, NicSource, Ours, PoolView, Size, VolumeSpec, VolumeView,
     },
 };
 
@@ -67,6 +67,26 @@ pub struct WorldDomain {
     pub obeys: bool,
     /// Whether its run was saved to disk (`virsh managedsave`).
     pub saved: bool,
+    /// Whether it has snapshots.
+    pub snapshots: bool,
+    /// Whether it outlives its run.
+    pub persistent: bool,
+    /// What was added by hand: a device, another tool's metadata. Whoever makes its definition anew
+    /// drops it.
+    pub extra: String,
+    /// Overlays that somebody's external snapshot put on a volume of its disks.
+    pub overlays: BTreeMap<String, String>,
+    /// What it was started as.
+    pub runs: Option<DomainSpec>,
+}
+
+impl WorldDomain {
+    pub(super) fn fingerprint(&self) -> Digest {
+        let spec = serde_json::to_vec(&self.spec).expect("a spec is plain JSON");
+        let overlays = format!("{:?}", self.overlays);
+        let marked = [u8::from(self.marked)];
+        Digest::of([&spec[..], self.extra.as_bytes(), overlays.as_bytes(), &marked])
+    }
 }
 
 impl World {
@@ -84,6 +104,7 @@ impl World {
             active: *active,
             autostart: true,
             mark: Some(spec.mark.clone()),
+            defined: NetworkShape::of(spec),
         });
         HostView {
             kvm: self.kvm,
@@ -95,18 +116,32 @@ impl World {
     }
 
     fn domain_view(&self, domain: &WorldDomain) -> DomainView {
-        let shape = DomainShape::of(&domain.spec, &self.pool_path);
         let runs = matches!(domain.state, DomainState::Running | DomainState::Paused);
         DomainView {
             name: domain.spec.name.clone(),
             uuid: domain.spec.uuid,
             state: domain.state,
-            persistent: true,
+            persistent: domain.persistent,
             autostart: domain.autostart,
             mark: domain.marked.then(|| domain.spec.mark.clone()),
-            live: runs.then(|| shape.clone()),
-            defined: shape,
+            live: domain.runs.as_ref().filter(|_| runs).map(|runs| self.shape(domain, runs)),
+            defined: self.shape(domain, &domain.spec),
+            fingerprint: domain.fingerprint(),
+            saved: domain.saved,
+            snapshots: domain.snapshots,
         }
+    }
+
+    fn shape(&self, domain: &WorldDomain, spec: &DomainSpec) -> DomainShape {
+        let mut shape = DomainShape::of(spec, &self.pool_path);
+        for (volume, overlay) in &domain.overlays {
+            let path = format!("{}/{volume}", self.pool_path);
+            for disk in shape.disks.iter_mut().filter(|disk| **disk == path) {
+                overlay.clone_into(disk);
+                shape.beneath.push(path.clone());
+            }
+        }
+        shape
     }
 
     pub(super) fn started_pool(&self) -> Result<(), Trouble> {
@@ -123,7 +158,7 @@ impl World {
         if spec.backing.as_ref().is_some_and(|name| !self.volumes.contains_key(name)) {
             return Err(Trouble::failed("the image under it is not there"));
         }
-        let volume = VolumeView { capacity: spec.size, backing };
+        let volume = VolumeView { capacity: spec.size, backing, used: Size::from_mib(1) };
         match self.volumes.get(&spec.name) {
             Some(there) if *there != volume => {
                 Err(Trouble::conflict("a volume of that name is there"))
@@ -186,6 +221,11 @@ impl World {
             marked: true,
             obeys: true,
             saved: false,
+            snapshots: false,
+            persistent: true,
+            extra: String::new(),
+            overlays: BTreeMap::new(),
+            runs: None,
         };
         self.domains.insert(spec.uuid, domain);
         Ok(())
@@ -198,6 +238,9 @@ impl World {
         let domain = self.domains.get_mut(&uuid).ok_or_else(absent)?;
         let mark = domain.marked.then_some(&domain.spec.mark);
         if ours.is_proved_by(mark) {
+            if ours.seen.as_ref().is_some_and(|seen| *seen != domain.fingerprint()) {
+                return Err(changed(&domain.spec.name));
+            }
             return Ok(domain);
         }
         let name = &domain.spec.name;
@@ -229,10 +272,13 @@ impl World {
             }
         }
         if let Some(nvram) = spec.nvram {
-            let fresh = VolumeView { capacity: Size::from_mib(1), backing: None };
+            let fresh =
+                VolumeView { capacity: Size::from_mib(1), backing: None, used: Size::from_mib(1) };
             self.volumes.entry(nvram).or_insert(fresh);
         }
-        self.domain(ours)?.state = DomainState::Running;
+        let domain = self.domain(ours)?;
+        domain.state = DomainState::Running;
+        domain.runs = Some(domain.spec.clone());
         Ok(())
     }
 
@@ -250,4 +296,9 @@ impl World {
         self.domains.remove(&ours.uuid);
         Ok(())
     }
+}
+
+pub(super) fn changed(name: &str) -> Trouble {
+    let hint = "somebody changed it meanwhile: plan again";
+    Trouble::conflict(format!("domain {name} is not defined as the plan saw it")).hint(hint)
 }
