@@ -1,42 +1,91 @@
-//! `freehold apply` and `freehold destroy`: the plan, consent, the run, what came of it.
+//! `freehold apply`, `destroy`, `replace`, `adopt` and `forget`: the plan, consent, the run.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use freehold_core::{
-    apply::{FailureKind, Report, Run},
-    events::Listener,
-    host::HostErrorKind,
     model::VmName,
-    plan::{Consent, Goal, Plan, Scope},
-    state::{Session, Snapshot},
+    plan::{Consent, Goal, Plan, SavedPlan, Scope},
+    state::{Fact, Session, Snapshot},
 };
-use tokio::sync::watch;
 
 use crate::{
-    args::{Apply, Args, Destroy},
+    args::{Adopt, Apply, Args, ConsentArgs, Destroy, Forget, Part, Replace},
     ask,
+    carry::{carry_out, settle_empty},
     context::{Context, Prepared, known_vms},
-    failure::{Exit, Failure, exit_of},
+    failure::{Exit, Failure},
     plan::{show, tell_unreached},
-    screen::{self, Screen},
+    screen::{self, Output},
 };
 
 /// `freehold apply`.
 pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     let mut session = context.store.lock("freehold apply")?;
-    let screen = Arc::new(Screen::new());
+    let output = Arc::new(Output::of(apply.json));
+    if let Some(file) = apply.part.plan_file() {
+        let saved = read_plan(&context, &session, &file)?;
+        return carry_out_saved(&context, &mut session, (saved, &apply.consent), output).await;
+    }
     let snapshot = session.snapshot.clone();
-    let prepared =
-        Prepared::gather(&context, snapshot, (Goal::Converge, Scope::default()), &*screen).await?;
+    let scope = scope_of(&context, &snapshot, &apply.part)?;
+    let prepared = Prepared::gather(&context, snapshot, (Goal::Converge, scope), &*output).await?;
     let plan = prepared.plan().await;
-    show(&plan);
+    plan_and_run(prepared, plan, &apply.consent, &mut session, output).await
+}
+
+/// Shows a plan, asks, and carries it out.
+async fn plan_and_run(
+    prepared: Prepared<'_>,
+    plan: Plan,
+    consent: &ConsentArgs,
+    session: &mut Session,
+    output: Arc<Output>,
+) -> Result<Exit, Failure> {
+    show(&plan, &output);
     tell_unreached(&prepared);
     if plan.is_empty() {
-        return settle_empty(&prepared, &plan, &mut session);
+        return settle_empty(&prepared, &plan, session);
     }
-    let Some(consent) = consent_to_apply(&plan, apply) else { return Ok(Exit::Held) };
-    carry_out(prepared, plan.permitted(&consent), &mut session, screen).await
+    let Some(consent) = consent_to(&plan, consent) else { return Ok(Exit::Held) };
+    carry_out(prepared, plan, &consent, session, output).await
+}
+
+/// Reads a saved plan and refuses one that no longer holds, before any host is asked.
+fn read_plan(context: &Context, session: &Session, file: &str) -> Result<SavedPlan, Failure> {
+    let named = |failure: Failure| failure;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| named(Failure::input(format!("cannot read {file}")).because(&error)))?;
+    let refused = |error: freehold_core::plan::SavedPlanError| {
+        let exit = if error.is_stale() { Exit::Locked } else { Exit::Input };
+        let hint = error.hint();
+        Failure::new(exit, format!("the plan in {file} is not carried out"))
+            .because(&error)
+            .hint(hint)
+    };
+    let saved = SavedPlan::read(&text).map_err(refused)?;
+    let config = context.config_digest()?;
+    let state = (session.snapshot.lineage, session.snapshot.serial);
+    saved.fits(context.fleet.id, state, &config).map_err(refused)?;
+    Ok(saved)
+}
+
+/// Looks at every object of a saved plan once more, then carries it out as it was agreed to.
+async fn carry_out_saved(
+    context: &Context,
+    session: &mut Session,
+    (saved, consent): (SavedPlan, &ConsentArgs),
+    output: Arc<Output>,
+) -> Result<Exit, Failure> {
+    let ask = (saved.goal.clone(), saved.scope.clone());
+    let snapshot = session.snapshot.clone();
+    let mut prepared = Prepared::gather(context, snapshot, ask, &*output).await?;
+    prepared.stamp.clone_from(&saved.stamp);
+    let plan = saved.still_true(&prepared.reached.observed).map_err(|error| {
+        let hint = error.hint();
+        Failure::new(Exit::Locked, "the plan is not carried out").because(&error).hint(hint)
+    })?;
+    plan_and_run(prepared, plan, consent, session, output).await
 }
 
 /// `freehold destroy`.
@@ -45,49 +94,155 @@ pub(crate) async fn destroy(args: &Args, destroy: &Destroy) -> Result<Exit, Fail
     let mut session = context.store.lock("freehold destroy")?;
     known_vms(&context, &session.snapshot, &destroy.vms)?;
     let names = (!destroy.vms.is_empty()).then(|| destroy.vms.iter().cloned().collect());
-    let screen = Arc::new(Screen::new());
+    let ask = (Goal::Destroy(names), Scope::default());
+    named_run(&context, &mut session, ask, (destroy.yes, destroy.json)).await
+}
+
+/// `freehold replace`.
+pub(crate) async fn replace(args: &Args, replace: &Replace) -> Result<Exit, Failure> {
+    let context = Context::open(args)?;
+    let mut session = context.store.lock("freehold replace")?;
+    for name in &replace.vms {
+        let made = session.snapshot.vms.contains_key(name);
+        if !context.fleet.vms.contains_key(name) || !made {
+            return Err(Failure::input(format!("vm {name} is not declared, or was never made"))
+                .hint(
+                    "only a VM that is there and declared is made again; see `freehold status`",
+                ));
+        }
+    }
+    let ask = (Goal::Replace(replace.vms.iter().cloned().collect()), Scope::default());
+    named_run(&context, &mut session, ask, (replace.yes, replace.json)).await
+}
+
+/// `freehold adopt`.
+pub(crate) async fn adopt(args: &Args, adopt: &Adopt) -> Result<Exit, Failure> {
+    let context = Context::open(args)?;
+    let mut session = context.store.lock("freehold adopt")?;
+    if let Some(name) = adopt.vms.iter().find(|name| !context.fleet.vms.contains_key(*name)) {
+        return Err(Failure::input(format!("vm {name} is not declared"))
+            .hint("write its block first: what is adopted is compared with it"));
+    }
+    let vms = adopt.vms.iter().cloned().collect();
+    let ask = (Goal::Adopt { vms, mark: adopt.mark }, Scope::default());
+    named_run(&context, &mut session, ask, (adopt.yes, false)).await
+}
+
+/// Runs what is asked for by name; its number is asked for once.
+async fn named_run(
+    context: &Context,
+    session: &mut Session,
+    ask: (Goal, Scope),
+    (yes, json): (bool, bool),
+) -> Result<Exit, Failure> {
+    let output = Arc::new(Output::of(json));
     let snapshot = session.snapshot.clone();
-    let prepared =
-        Prepared::gather(&context, snapshot, (Goal::Destroy(names), Scope::default()), &*screen)
-            .await?;
+    let prepared = Prepared::gather(context, snapshot, ask, &*output).await?;
     let plan = prepared.plan().await;
-    show(&plan);
+    show(&plan, &output);
     tell_unreached(&prepared);
     if plan.is_empty() {
-        return settle_empty(&prepared, &plan, &mut session);
+        return settle_empty(&prepared, &plan, session);
     }
-    let number = plan.changes.len().to_string();
-    if !destroy.yes {
-        if !ask::somebody() {
-            screen::say("nothing was done; nobody is there to ask\n\nhint: destroy --yes");
-            return Ok(Exit::Held);
-        }
-        if ask::answer(&format!("Type the number of objects to remove ({number}):")) != number {
-            screen::say("nothing was done");
-            return Ok(Exit::Held);
-        }
+    if !yes && !number_agreed(plan.changes.len()) {
+        return Ok(Exit::Held);
     }
-    carry_out(prepared, plan, &mut session, screen).await
+    // What is asked for by name was consented to by its number.
+    let consent = Consent { all: true, ..Consent::default() };
+    carry_out(prepared, plan, &consent, session, output).await
+}
+
+fn number_agreed(number: usize) -> bool {
+    if !ask::somebody() {
+        screen::say("nothing was done; nobody is there to ask\n\nhint: --yes");
+        return false;
+    }
+    let number = number.to_string();
+    if ask::answer(&format!("Type the number of objects this is about ({number}):")) == number {
+        return true;
+    }
+    screen::say("nothing was done");
+    false
+}
+
+/// `freehold forget`: no host is asked, nothing on one changes.
+pub(crate) fn forget(args: &Args, forget: &Forget) -> Result<Exit, Failure> {
+    let context = Context::open(args)?;
+    let mut session = context.store.lock("freehold forget")?;
+    let snapshot = &session.snapshot;
+    let kept = |name: &VmName| snapshot.kept.iter().any(|kept| kept.vm == *name);
+    let unknown = |name: &&VmName| !snapshot.vms.contains_key(*name) && !kept(name);
+    if let Some(name) = forget.vms.iter().find(unknown) {
+        return Err(Failure::input(format!("the state knows no vm {name}"))
+            .hint("`freehold status` lists them"));
+    }
+    let names = forget.vms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    screen::say(&format!(
+        "{names}: what is on its host stays, and is nobody's business of this fleet from now on;\n\
+         its names and targets go with the next apply"
+    ));
+    if !forget.yes && !number_agreed(forget.vms.len()) {
+        return Ok(Exit::Held);
+    }
+    let mut next = session.snapshot.clone();
+    for vm in &forget.vms {
+        next.fold(&Fact::VmForgotten { vm: vm.clone() });
+    }
+    session.save(next)?;
+    let mut decisions = context.lock.read()?;
+    decisions.bury(&session.snapshot);
+    context.lock.write(&decisions)?;
+    screen::data(&format!("{} forgotten", forget.vms.len()));
+    Ok(Exit::Done)
+}
+
+/// Returns the part of the fleet that the command line names.
+pub(crate) fn scope_of(
+    context: &Context,
+    snapshot: &Snapshot,
+    part: &Part,
+) -> Result<Scope, Failure> {
+    if let Some(host) = part.hosts.iter().find(|host| !context.fleet.hosts.contains_key(*host)) {
+        return Err(Failure::input(format!("no host is named {host}"))
+            .hint("it is the label of a `host` block"));
+    }
+    let mut vms: BTreeSet<VmName> = BTreeSet::new();
+    for name in &part.names {
+        let blocks = context.fleet.vms.values().filter(|vm| vm.block.as_str() == name);
+        let found: Vec<VmName> = blocks.map(|vm| vm.name.clone()).collect();
+        if found.is_empty() {
+            let name: VmName = name
+                .parse()
+                .map_err(|error| Failure::input(format!("{name} names no vm")).because(&error))?;
+            known_vms(context, snapshot, std::slice::from_ref(&name))?;
+            vms.insert(name);
+        }
+        vms.extend(found);
+    }
+    Ok(Scope {
+        vms: (!part.names.is_empty()).then_some(vms),
+        hosts: (!part.hosts.is_empty()).then(|| part.hosts.iter().cloned().collect()),
+    })
 }
 
 /// Returns what the user agreed to, or nothing when he did not.
-fn consent_to_apply(plan: &Plan, apply: &Apply) -> Option<Consent> {
+pub(crate) fn consent_to(plan: &Plan, args: &ConsentArgs) -> Option<Consent> {
     let given = Consent {
-        allowances: apply.consent.allow.clone(),
-        deletes: apply.consent.deletes,
+        allowances: args.allow.clone(),
+        deletes: args.deletes,
         all: false,
-        unprotect: apply.consent.unprotect.iter().cloned().collect(),
+        unprotect: args.unprotect.iter().cloned().collect(),
     };
-    if apply.consent.yes {
+    if args.yes {
         return Some(given);
     }
     if !ask::somebody() {
-        screen::say("nothing was done; nobody is there to ask\n\nhint: apply --yes");
+        screen::say("nothing was done; nobody is there to ask\n\nhint: --yes");
         return None;
     }
     let mut consent = Consent { all: true, ..given };
     let vanishing = plan.vanishing();
-    if vanishing > plan.budget() && apply.consent.deletes.is_none() {
+    if vanishing > plan.budget() && args.deletes.is_none() {
         let question = format!("{vanishing} VMs and networks vanish. Type that number to go on:");
         if ask::answer(&question) != vanishing.to_string() {
             screen::say("nothing was done");
@@ -101,158 +256,4 @@ fn consent_to_apply(plan: &Plan, apply: &Apply) -> Option<Consent> {
     }
     screen::say("nothing was done");
     None
-}
-
-/// Ends a run that has nothing to do: only pending edits may have changed.
-fn settle_empty(
-    prepared: &Prepared<'_>,
-    plan: &Plan,
-    session: &mut Session,
-) -> Result<Exit, Failure> {
-    let snapshot = plan.beginning(&session.snapshot);
-    if session.snapshot != snapshot {
-        session.save(snapshot)?;
-    }
-    if plan.knows_its_hosts() {
-        write_lock(prepared, plan, &session.snapshot)?;
-    }
-    Ok(worst(&[exit_of(&prepared.reached.errors), exit_of_held(plan)]))
-}
-
-async fn carry_out(
-    mut prepared: Prepared<'_>,
-    mut plan: Plan,
-    session: &mut Session,
-    screen: Arc<Screen>,
-) -> Result<Exit, Failure> {
-    for held in plan.held.iter().filter(|held| held.why.is_consent()) {
-        let hint = held.why.hint().unwrap_or_default();
-        screen::say(&format!("held back: {}: {} ({hint})", held.object, held.why));
-    }
-    if plan.is_empty() {
-        return settle_empty(&prepared, &plan, session);
-    }
-    prepared.context.lock.write(&prepared.decided(&plan))?;
-    let interrupt = interrupts();
-    let mut report = walk(&prepared, &plan, session, &screen, &interrupt).await?;
-    if let Some(late) = prepared.late_plan(&plan, &report, session).await {
-        for edit in &late.edits {
-            screen::data(&format!("  {edit}"));
-        }
-        plan.held.clone_from(&late.held);
-        let published = walk(&prepared, &late, session, &screen, &interrupt).await?;
-        report = report.and(published);
-    }
-    write_lock(&prepared, &plan, &report.snapshot)?;
-    Ok(tell(&prepared, &plan, &report))
-}
-
-/// Walks a plan's steps and writes the state.
-async fn walk(
-    prepared: &Prepared<'_>,
-    plan: &Plan,
-    session: &mut Session,
-    screen: &Arc<Screen>,
-    interrupt: &watch::Receiver<bool>,
-) -> Result<Report, Failure> {
-    let context = prepared.context;
-    let journal = session.begin()?;
-    let steps = prepared.with_world(|world| plan.steps(world));
-    let decided = prepared.decided(plan);
-    let seed = |vm: &VmName| prepared.seed(vm, &decided);
-    let begun = std::time::Instant::now();
-    let run = Run {
-        steps: &steps,
-        fleet: &context.fleet,
-        hosts: &prepared.reached.hosts,
-        plugins: &prepared.plugins,
-        journal: &journal,
-        seed: &seed,
-        cache: context.store.path("cache"),
-        listener: Arc::clone(screen) as Arc<dyn Listener>,
-        interrupt: interrupt.clone(),
-    };
-    let mut snapshot = plan.beginning(&session.snapshot);
-    snapshot.decisions.identity.clone_from(&prepared.decisions.identity);
-    let report = run.walk(snapshot).await;
-    session.save(report.snapshot.clone())?;
-    tracing::info!(
-        "{} steps in {:.2} s, {:.3} s of them waiting for the journal's disk",
-        steps.len(),
-        begun.elapsed().as_secs_f64(),
-        journal.fsync_time().as_secs_f64()
-    );
-    Ok(report)
-}
-
-/// Writes what was decided, with what is removed by now as tombstones.
-fn write_lock(prepared: &Prepared<'_>, plan: &Plan, snapshot: &Snapshot) -> Result<(), Failure> {
-    let mut decisions = prepared.decided(plan);
-    decisions.bury(snapshot);
-    Ok(prepared.context.lock.write(&decisions)?)
-}
-
-/// Says what came of it and returns the exit code.
-fn tell(prepared: &Prepared<'_>, plan: &Plan, report: &Report) -> Exit {
-    for words in &report.unverified {
-        screen::say(&format!("not verified, nobody could be asked: {words}"));
-    }
-    let mut words = vec![format!("{} steps done", report.done)];
-    if !report.failures.is_empty() {
-        words.push(format!("{} failed", report.failures.len()));
-    }
-    if !report.skipped.is_empty() {
-        words.push(format!("{} left out", report.skipped.len()));
-    }
-    for pending in &report.snapshot.pending {
-        words.push(format!("{} pending", pending.plugin));
-    }
-    screen::data(&words.join(", "));
-    if report.interrupted {
-        return Exit::Interrupted;
-    }
-    let of_run = match report.failures.is_empty() {
-        true => Exit::Done,
-        false if report.failures.iter().any(|failure| is_input(failure.kind)) => Exit::Input,
-        false => Exit::Part,
-    };
-    worst(&[of_run, exit_of(&prepared.reached.errors), exit_of_held(plan)])
-}
-
-fn is_input(kind: FailureKind) -> bool {
-    let host_input = [HostErrorKind::Input, HostErrorKind::HostKey].map(FailureKind::Host);
-    kind == FailureKind::Input || host_input.contains(&kind)
-}
-
-pub(crate) fn exit_of_held(plan: &Plan) -> Exit {
-    if plan.held.iter().any(|held| held.why.is_consent()) {
-        Exit::Held
-    } else if plan.held.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Part
-    }
-}
-
-/// Returns the exit that must not be overlooked: input, then in part, then held.
-pub(crate) fn worst(exits: &[Exit]) -> Exit {
-    let order = [Exit::Input, Exit::Part, Exit::Held];
-    order.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Done)
-}
-
-/// Turns the first Ctrl-C into a wish to end early; a second one ends at once.
-fn interrupts() -> watch::Receiver<bool> {
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            screen::say("ending: calls that run are finished, nothing new begins");
-            sender.send_replace(true);
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            screen::say("stopped; the next apply settles what was under way");
-            #[expect(clippy::exit, reason = "the second Ctrl-C means now")]
-            std::process::exit(130);
-        }
-    });
-    receiver
 }

@@ -39,11 +39,17 @@ pub(crate) enum Command {
     /// Check the fleet's files; asks no host
     Check,
     /// Show what apply would do; changes nothing
-    Plan,
+    Plan(PlanArgs),
     /// Make hosts, DNS and targets as declared
     Apply(Apply),
     /// Take VMs away; disks go to the trash
     Destroy(Destroy),
+    /// Make VMs again: their disks go to the trash, kept ones stay
+    Replace(Replace),
+    /// Take VMs that are there into the state, or give them back their mark
+    Adopt(Adopt),
+    /// Stop managing VMs; they stay as they are
+    Forget(Forget),
     /// Show every VM, its host, address and state
     Status,
     /// Log in to a VM; its host key is known
@@ -64,12 +70,42 @@ pub(crate) struct Apply {
     pub(crate) part: Part,
     #[command(flatten)]
     pub(crate) consent: ConsentArgs,
+    /// Write the plan and what happens to stdout as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `plan`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) part: Part,
+    /// Save the plan to this file, for `freehold apply FILE`
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write it to stdout as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Exit 5 when there is anything to do
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+impl Part {
+    /// Returns the file of a saved plan, where one is named instead of VMs: it has a dot or a slash,
+    /// which no VM has.
+    pub(crate) fn plan_file(&self) -> Option<String> {
+        match self.names.as_slice() {
+            [name] if name.contains(['.', '/']) => Some(name.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// The part of the fleet a command is about.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Part {
-    /// VMs it is about, or blocks of them [default: all]
+    /// VMs it is about, or blocks of them [default: all]; `apply` takes the file of a saved plan too
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Only what is on this host; may be given several times
@@ -98,6 +134,48 @@ pub(crate) struct ConsentArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Destroy {
     /// VMs to take away [default: all of them, and the networks]
+    pub(crate) vms: Vec<VmName>,
+    /// Do it without asking for the number
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Write the plan and what happens to stdout as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `replace`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replace {
+    /// VMs to make again
+    #[arg(required = true, value_name = "VM")]
+    pub(crate) vms: Vec<VmName>,
+    /// Do it without asking for the number
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Write the plan and what happens to stdout as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `adopt`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Adopt {
+    /// VMs that are there under their name and UUID
+    #[arg(required = true, value_name = "VM")]
+    pub(crate) vms: Vec<VmName>,
+    /// Give back marks that were lost; the state must know the VM
+    #[arg(long)]
+    pub(crate) mark: bool,
+    /// Do it without asking for the number
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// `forget`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Forget {
+    /// VMs to stop managing, or whose kept disks to give up
+    #[arg(required = true, value_name = "VM")]
     pub(crate) vms: Vec<VmName>,
     /// Do it without asking for the number
     #[arg(long, short)]

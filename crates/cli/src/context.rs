@@ -78,6 +78,11 @@ impl Context {
         })
     }
 
+    /// Returns the digest of the fleet's text, keyed: it may hold secrets.
+    pub(crate) fn config_digest(&self) -> Result<model::Digest, Failure> {
+        Ok(self.identity()?.keyed(&self.fleet.digest))
+    }
+
     /// Returns the fleet's plugins.
     fn plugins(
         &self,
@@ -133,7 +138,7 @@ pub(crate) struct Prepared<'a> {
     pub(crate) goal: Goal,
     pub(crate) scope: Scope,
     pub(crate) plugins: Vec<Arc<dyn Plugin>>,
-    stamp: String,
+    pub(crate) stamp: String,
 }
 
 impl<'a> Prepared<'a> {

@@ -3,6 +3,7 @@
 mod apply;
 mod args;
 mod ask;
+mod carry;
 mod check;
 mod context;
 mod failure;
@@ -49,7 +50,10 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
     match &args.command {
         Command::Init(init) => init::run(args, init),
         Command::Check => check::run(args),
-        Command::Plan => plan::run(args).await,
+        Command::Plan(plan) => plan::run(args, plan).await,
+        Command::Replace(replace) => apply::replace(args, replace).await,
+        Command::Adopt(adopt) => apply::adopt(args, adopt).await,
+        Command::Forget(forget) => apply::forget(args, forget),
         Command::Apply(apply) => apply::run(args, apply).await,
         Command::Destroy(destroy) => apply::destroy(args, destroy).await,
         Command::Status => status::run(args).await,

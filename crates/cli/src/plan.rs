@@ -1,29 +1,55 @@
 //! `freehold plan`: shows what apply would do.
 
-use freehold_core::plan::{Goal, Plan, Scope};
+use freehold_core::plan::{Goal, Plan, PlanJson, SavedPlan};
 
 use crate::{
-    apply::{exit_of_held, worst},
-    args::Args,
+    apply::scope_of,
+    args::{Args, PlanArgs},
+    carry::{exit_of_held, worst},
     context::{Context, Prepared},
     failure::{Exit, Failure, exit_of},
-    screen::{self, Screen},
+    screen::{self, Output, Screen},
 };
 
-pub(crate) async fn run(args: &Args) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: &Args, arguments: &PlanArgs) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     let snapshot = context.store.read()?;
-    let prepared =
-        Prepared::gather(&context, snapshot, (Goal::Converge, Scope::default()), &Screen::new())
-            .await?;
+    let scope = scope_of(&context, &snapshot, &arguments.part)?;
+    let ask = (Goal::Converge, scope);
+    let prepared = Prepared::gather(&context, snapshot, ask, &Screen::new()).await?;
     let plan = prepared.plan().await;
-    show(&plan);
+    show(&plan, &Output::of(arguments.json));
     tell_unreached(&prepared);
-    Ok(worst(&[exit_of(&prepared.reached.errors), exit_of_held(&plan)]))
+    let exit = worst(&[exit_of(&prepared.reached.errors), exit_of_held(&plan)]);
+    let pending = arguments.check && !plan.is_empty();
+    if let Some(file) = &arguments.out {
+        save(&context, &prepared, plan, file)?;
+    }
+    Ok(if pending && exit == Exit::Done { Exit::Held } else { exit })
+}
+
+fn save(
+    context: &Context,
+    prepared: &Prepared<'_>,
+    plan: Plan,
+    file: &std::path::Path,
+) -> Result<(), Failure> {
+    let config = context.config_digest()?;
+    let saved = prepared.with_world(|world| SavedPlan::new(plan, world, config));
+    freehold_core::state::replace_file(file, saved.text().as_bytes(), 0o600).map_err(|error| {
+        Failure::input(format!("cannot write {}", file.display())).because(&error)
+    })?;
+    screen::say(&format!("saved; carry it out with: freehold apply {}", file.display()));
+    Ok(())
 }
 
 /// Writes the plan to stdout.
-pub(crate) fn show(plan: &Plan) {
+pub(crate) fn show(plan: &Plan, output: &Output) {
+    if output.is_json() {
+        let json = serde_json::to_string(&PlanJson::from(plan)).expect("a plan is plain JSON");
+        screen::data(&json);
+        return;
+    }
     if plan.is_empty() && plan.held.is_empty() {
         screen::data(&format!("nothing to do: {} unchanged", plan.unchanged));
         return;

@@ -135,6 +135,56 @@ impl Listener for Screen {
             }
             Event::StepEnded { step, outcome } => self.step_ended(step, outcome),
             Event::Note { text } => self.line(&text),
+            Event::RunEnded { .. } => {}
+        }
+    }
+}
+
+/// What a run that changes things writes: for people, or one JSON object a line.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// `None` writes JSON.
+    screen: Option<Screen>,
+}
+
+impl Output {
+    pub(crate) fn of(json: bool) -> Self {
+        Self { screen: (!json).then(Screen::new) }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.screen.is_none()
+    }
+
+    /// Says something on stderr, above whatever progress is shown.
+    pub(crate) fn say(&self, text: &str) {
+        match &self.screen {
+            Some(screen) => screen.line(text),
+            None => say(text),
+        }
+    }
+
+    /// Writes how the run ended to stdout.
+    pub(crate) fn ended(&self, ended: Event) {
+        if self.is_json() {
+            self.on(ended);
+            return;
+        }
+        let Event::RunEnded { done, failed, skipped, pending, .. } = ended else { return };
+        let mut words = vec![format!("{done} steps done")];
+        let counts = [(failed, "failed"), (skipped, "left out")];
+        let counted = counts.iter().filter(|(count, _)| *count > 0);
+        words.extend(counted.map(|(count, what)| format!("{count} {what}")));
+        words.extend(pending.iter().map(|plugin| format!("{plugin} pending")));
+        data(&words.join(", "));
+    }
+}
+
+impl Listener for Output {
+    fn on(&self, event: Event) {
+        match &self.screen {
+            Some(screen) => screen.on(event),
+            None => data(&serde_json::to_string(&event).expect("an event is plain JSON")),
         }
     }
 }

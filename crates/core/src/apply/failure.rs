@@ -32,6 +32,8 @@ pub enum FailureKind {
     Plugin(PluginErrorKind),
     /// The journal could not be written; the call was not made.
     Journal,
+    /// The user wanted the run to end.
+    Interrupted,
     /// A VM was not ready in time.
     NotReady,
     /// Something the user gave: an image that cannot be fetched or is none.

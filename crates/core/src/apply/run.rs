@@ -240,7 +240,9 @@ impl Run<'_> {
         let host = self.hosts.get(name).expect("changes are planned on hosts that were reached");
         let result = match &step.act {
             Act::StoreImage(spec) => {
-                images.bring(spec, host.as_ref(), &told(index, &self.listener), what).await
+                let progress = told(index, &self.listener);
+                let brought = images.bring(spec, host.as_ref(), &progress, what);
+                self.unless_interrupted(brought, what).await
             }
             Act::AwaitReady(wait) => self.wait(wait, step, host.as_ref(), what).await,
             act => {
@@ -251,6 +253,26 @@ impl Run<'_> {
         match result {
             Ok(()) => Ended::Done(None),
             Err(failure) => failed(failure),
+        }
+    }
+
+    /// Lets go of an upload or download when the user wants to end: its staging file is swept away,
+    /// the next run begins it again.
+    async fn unless_interrupted(
+        &self,
+        work: impl Future<Output = Result<(), Failure>>,
+        what: &str,
+    ) -> Result<(), Failure> {
+        let mut interrupt = self.interrupt.clone();
+        tokio::select! {
+            done = work => done,
+            Ok(_) = interrupt.wait_for(|stop| *stop) => Err(Failure {
+                what: what.to_owned(),
+                causes: vec!["interrupted".to_owned()],
+                hint: Some("`freehold apply` begins it again".into()),
+                kind: FailureKind::Interrupted,
+                outcome: Outcome::Failed,
+            }),
         }
     }
 

@@ -43,6 +43,19 @@ pub enum Event {
         /// How.
         outcome: StepOutcome,
     },
+    /// A run ended.
+    RunEnded {
+        /// Steps that are done.
+        done: usize,
+        /// Steps that failed.
+        failed: usize,
+        /// Steps that were left out.
+        skipped: usize,
+        /// Plugins with edits that could not be published.
+        pending: Vec<String>,
+        /// Whether the user ended it.
+        interrupted: bool,
+    },
     /// Something the user should know.
     Note {
         /// The words.

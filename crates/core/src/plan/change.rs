@@ -165,6 +165,31 @@ pub enum Reason {
     Asked,
 }
 
+impl Reason {
+    /// Returns its word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Unfinished(_) => "unfinished",
+            Self::NotRunning => "not-running",
+            Self::NotReady => "not-ready",
+            Self::Running => "running",
+            Self::Changed { .. } => "changed",
+            Self::PendingRestart(_) => "pending-restart",
+            Self::Renamed(_) => "renamed",
+            Self::Protect => "protect",
+            Self::Unprotect => "unprotect",
+            Self::Keep(_) => "keep",
+            Self::Unkeep(_) => "unkeep",
+            Self::MarkLost => "mark-lost",
+            Self::NotInState => "not-in-state",
+            Self::Autostart(_) => "autostart",
+            Self::NotDeclared => "not-declared",
+            Self::Asked => "asked",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

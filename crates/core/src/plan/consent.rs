@@ -111,7 +111,7 @@ impl Plan {
         (vms / 10).max(1)
     }
 
-    fn hold(&mut self, why: impl Fn(&Change) -> Option<Withheld>) {
+    pub(super) fn hold(&mut self, why: impl Fn(&Change) -> Option<Withheld>) {
         let (mut away, mut stays) = (BTreeSet::new(), BTreeSet::new());
         let held = &mut self.held;
         self.changes.retain(|change| match why(change) {

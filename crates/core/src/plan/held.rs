@@ -191,6 +191,36 @@ impl Withheld {
         })
     }
 
+    /// Returns its word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Stranger(_) => "stranger",
+            Self::OldState { .. } => "old-state",
+            Self::PoolInactive(_) => "pool-inactive",
+            Self::NoBridge(_) => "no-bridge",
+            Self::MarkLost { .. } => "mark-lost",
+            Self::Transient(_) => "transient",
+            Self::SnapshotOver { .. } => "external-snapshot",
+            Self::Saved(_) => "managed-save",
+            Self::Snapshots(_) => "snapshots",
+            Self::Protected => "protected",
+            Self::Forgotten => "forgotten",
+            Self::Unprotect(_) => "unprotect",
+            Self::Foreign(_) => "foreign",
+            Self::NotInState(_) => "not-in-state",
+            Self::NotInIndex(_) => "not-in-card",
+            Self::NotYet { .. } => "not-yet",
+            Self::DiskMissing(_) => "disk-missing",
+            Self::Consent(_) => "consent",
+            Self::Budget { .. } => "budget",
+            Self::Needs(_) => "needs",
+            Self::Abandoned(_) => "abandoned",
+            Self::Refused { .. } => "refused",
+            Self::ServerDown { .. } => "server-down",
+        }
+    }
+
     /// Returns why, outermost cause first.
     pub fn causes(&self) -> Vec<String> {
         match self {

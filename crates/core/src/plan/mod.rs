@@ -13,6 +13,7 @@ mod differ;
 mod draft;
 mod held;
 mod inventory;
+mod json;
 mod lint;
 mod make;
 mod network;
@@ -22,6 +23,7 @@ mod problem;
 mod proof;
 mod removal;
 mod report;
+mod saved;
 mod scope;
 mod step;
 mod vm;
@@ -33,9 +35,11 @@ pub use consent::{Allowance, Consent};
 pub use decide::{HostKeys, decide};
 pub use draft::{Draft, Goal, Proposals, Trouble, World, draft};
 pub use held::{Held, Withheld, abandoned};
+pub use json::PlanJson;
 pub use lint::Broken;
 pub use make::asked_address;
 pub use problem::PlanProblem;
+pub use saved::{SavedPlan, SavedPlanError};
 pub use scope::Scope;
 pub use step::{Act, AskedFrom, Await, Step};
 pub use wanted::{image_spec, network_spec};
@@ -43,6 +47,7 @@ pub use work::{SeenDomain, VmRemoval, VmWork};
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -51,7 +56,7 @@ use crate::{
 };
 
 /// What will be done, and what is held back and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Whose.
     pub fleet: FleetId,

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{HostName, VmName};
 
 /// The part of the fleet that a run looks at; what is outside of it stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// These VMs, and what they need; `None` is all.
     pub vms: Option<BTreeSet<VmName>>,

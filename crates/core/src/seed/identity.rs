@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize;
 
 use super::SeedError;
-use crate::model::{FleetId, Secret, VmName};
+use crate::model::{Digest, FleetId, Secret, VmName};
 
 /// The first word of the identity's file: what it is, and its form.
 const FORM: &str = "freehold-identity-1";
@@ -96,6 +96,12 @@ impl Identity {
     pub fn fingerprint(&self) -> String {
         let public = self.derived(&[b"freehold identity 1"]);
         format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(public.expose())))
+    }
+
+    /// Returns a digest that only who has the secret can compute: of what may hold secrets itself.
+    pub fn keyed(&self, digest: &Digest) -> Digest {
+        let key = self.derived(&[b"freehold text 1"]);
+        Digest::of([key.expose().as_slice(), digest.as_str().as_bytes()])
     }
 
     /// Returns a guest's host key; another `epoch` is another key.

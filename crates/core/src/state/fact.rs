@@ -10,7 +10,8 @@ use super::{
 use crate::model::{DiskName, EditKey, HostName, NetworkName, VmName};
 
 /// Something that became true, in the terms of the snapshot.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "FactWire", into = "FactWire")]
 pub enum Fact {
     /// We know this host by this id.
     Host {
@@ -130,6 +131,12 @@ pub(super) enum FactWire {
     VmReady { vm: VmName },
     VmGone { vm: VmName, kept: Option<Vec<String>> },
     Published { plugin: String, key: EditKey, values: Vec<String> },
+}
+
+impl From<Fact> for FactWire {
+    fn from(fact: Fact) -> Self {
+        Self::from(&fact)
+    }
 }
 
 impl From<&Fact> for FactWire {
