@@ -348,7 +348,7 @@ async fn on_host(
             host.write_volume(volume, seed(vm).expose()).await
         }
         Act::DefineDomain(spec) => host.define_domain(spec).await,
-        Act::UpdateDomain { domain, patch } => host.update_domain(domain, patch).await,
+        Act::UpdateDomain { domain, spec } => host.update_domain(domain, spec).await,
         Act::MarkDomain { uuid, name, mark } => host.mark_domain(*uuid, name, mark).await,
         Act::RenameDomain { domain, spec } => host.rename_domain(domain, spec).await,
         Act::GrowVolume { domain, volume, size } => host.grow_volume(domain, volume, *size).await,

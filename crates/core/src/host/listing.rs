@@ -27,7 +27,7 @@ const SCRIPT: &str = r#"
     done;
     printf 'shut %s\n' "$shut"; printf 'open %s\n' "$#";
     if [ $# -gt 0 ]; then
-      stat --printf '%s %n\n' -- "$@" && head -v -c "$head" -- "$@" || exit 45;
+      stat --printf '%s %b %B %n\n' -- "$@" && head -v -c "$head" -- "$@" || exit 45;
     fi
 "#;
 
@@ -137,15 +137,17 @@ impl<'a> Bytes<'a> {
         Some(taken)
     }
 
-    /// Reads sizes, then beginnings as `head -v` writes them.
+    /// Reads sizes and blocks, then beginnings as `head -v` writes them.
     fn volumes(&mut self, count: usize, pool: &str) -> Option<BTreeMap<String, VolumeView>> {
         let mut files = Vec::new();
         for _ in 0..count {
-            let (size, name) = self.line()?.split_once(' ')?;
-            files.push((size.parse::<u64>().ok()?, name));
+            let mut words = self.line()?.splitn(4, ' ');
+            let mut number = || words.next()?.parse::<u64>().ok();
+            let (size, blocks, block) = (number()?, number()?, number()?);
+            files.push((size, Size::from_bytes(blocks.checked_mul(block)?), words.next()?));
         }
         let mut volumes = BTreeMap::new();
-        for (index, (size, name)) in files.into_iter().enumerate() {
+        for (index, (size, used, name)) in files.into_iter().enumerate() {
             if index > 0 {
                 self.take(1).filter(|byte| *byte == b"\n")?;
             }
@@ -153,25 +155,21 @@ impl<'a> Bytes<'a> {
             self.line().filter(|line| *line == title)?;
             let length = usize::try_from(size).unwrap_or(usize::MAX).min(HEAD);
             let head = self.take(length)?;
-            volumes.insert(name.to_owned(), view(head, size, pool));
+            volumes.insert(name.to_owned(), view(head, size, used, pool));
         }
         self.0.is_empty().then_some(volumes)
     }
 }
 
-fn view(head: &[u8], size: u64, pool: &str) -> VolumeView {
-    let raw = VolumeView {
-        capacity: Size::from_bytes(size),
-        backing: None,
-        used: Size::from_bytes(size),
-    };
+fn view(head: &[u8], size: u64, used: Size, pool: &str) -> VolumeView {
+    let raw = VolumeView { capacity: Size::from_bytes(size), backing: None, used };
     let Ok(header) = Header::read(head) else { return raw };
     let backing = header.backing.map(|_| match header.backing_name(head) {
         Some(name) if name.starts_with('/') => name.to_owned(),
         Some(name) => format!("{pool}/{name}"),
         None => "a file whose name is too long".to_owned(),
     });
-    VolumeView { capacity: header.virtual_size, backing, used: Size::from_bytes(size) }
+    VolumeView { capacity: header.virtual_size, backing, used }
 }
 
 #[cfg(test)]
@@ -215,12 +213,14 @@ mod tests {
         let overlay = &listing.volumes["a.qcow2"];
         assert_eq!(overlay.capacity, Size::from_bytes(5 << 30));
         assert_eq!(overlay.backing.as_deref(), Some("/img/one"));
+        let holes = Size::from_bytes(1 << 20);
+        assert!(overlay.used < holes && listing.volumes["c"].used == Size::default());
         assert_eq!(listing.volumes["c"].capacity, Size::default());
     }
 
     #[test]
     fn a_file_that_changes_meanwhile_is_seen() {
-        let output = b"free 1 4096\nshut \nopen 1\n9 a\n==> a <==\nshort";
+        let output = b"free 1 4096\nshut \nopen 1\n9 8 512 a\n==> a <==\nshort";
         assert_eq!(read(output, "/p").unwrap(), None);
         assert!(read(b"free 1 4096\n", "/p").is_err());
         assert!(read(b"", "/p").is_err());

@@ -34,8 +34,8 @@ pub use guest::{Guest, GuestTarget};
 pub use qcow2::ImageError;
 
 use crate::model::{
-    DomainPatch, DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec,
-    Ours, Size, VolumeSpec,
+    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec, Ours, Size,
+    VolumeSpec,
 };
 
 /// Called with bytes done and, when known, bytes in all.
@@ -122,25 +122,26 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// interfaces by MAC, what runs its code, mark), disks and interfaces that are gone are taken
     /// away, everything else stays as it is. A running machine goes
     /// on as it is until its next start. Refused when the definition is another than the one seen.
-    async fn update_domain(&self, domain: &Ours, patch: &DomainPatch) -> Result<(), HostError>;
+    async fn update_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError>;
 
     /// Puts our mark on a domain of that UUID and name, whether it runs or not: on one that bears
     /// ours already, or none. Refused when it bears another's.
     async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError>;
 
     /// Gives a domain that is off the name of the spec, and its mark. Its UUID stays. Done already
-    /// counts as done.
+    /// counts as done, and a rename that was cut short before the mark is finished.
     async fn rename_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError>;
 
     /// Makes a qcow2 volume of ours larger, under its domain while that runs. Never smaller; one of
-    /// that size is left alone.
+    /// that size is left alone. Refused where an overlay stands on it.
     async fn grow_volume(&self, domain: &Ours, volume: &str, size: Size) -> Result<(), HostError>;
 
-    /// Defines a domain again from the XML that was kept when it was undefined. One that is there
-    /// and bears its mark is left alone; refused when UUID or name are another's by now.
+    /// Defines a domain again from the XML that was kept when it was undefined, without autostart
+    /// (which no XML holds). One that is there and bears its mark is left alone; refused when UUID or
+    /// name are another's by now, and where the XML is not of this domain.
     async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError>;
 
-    /// Undefines a domain that is off; its NVRAM stays. One that is not there is left alone.
+    /// Undefines a domain that is off; its NVRAM and TPM state stay. One that is not there is left alone.
     /// Refused where something of the user's would be lost: a saved run, snapshots.
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError>;
 

@@ -44,13 +44,14 @@ impl RealHost {
             (pool, Ok(listing)) => (pool.map(shut_pool), listing.bridges),
             (pool, Err(_)) => (pool.map(shut_pool), self.bridges(bridges).await?),
         };
-        Ok(HostView {
-            kvm,
-            pool,
-            networks,
-            domains: domains.iter().map(RawDomain::view).collect::<Result<_, _>>()?,
-            bridges: found,
-        })
+        let under = |file: &str| {
+            let pool = pool.as_ref()?;
+            let name = file.strip_prefix(pool.path.as_str())?.strip_prefix('/')?;
+            pool.volumes.get(name)?.backing.clone()
+        };
+        let domains = domains.iter().map(|raw: &RawDomain| raw.view(&under));
+        let domains = domains.collect::<Result<_, _>>()?;
+        Ok(HostView { kvm, pool, networks, domains, bridges: found })
     }
 
     async fn our_pool(&self) -> Result<Option<PoolState>, Trouble> {

@@ -19,8 +19,8 @@ use super::{
     trouble::Trouble,
 };
 use crate::model::{
-    DomainPatch, DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec,
-    Ours, Size, VolumeSpec,
+    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec, Ours, Size,
+    VolumeSpec,
 };
 
 /// A host with sshd and libvirt, or this machine.
@@ -329,8 +329,8 @@ impl Host for RealHost {
         act(self, || format!("read the definition of domain {uuid}"), xml)
     }
 
-    async fn update_domain(&self, domain: &Ours, patch: &DomainPatch) -> Result<(), HostError> {
-        let updated = self.libvirt.update_domain(domain, patch, &self.pool).await;
+    async fn update_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
+        let updated = self.libvirt.update_domain(domain, spec, &self.pool).await;
         act(self, || format!("change domain {domain}"), updated)
     }
 

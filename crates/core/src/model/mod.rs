@@ -45,7 +45,5 @@ pub use observed::{NetworkShape, NetworkView, Observed, PoolView, Seen, VolumeVi
 pub use publish::{DnsServer, DnsServerKind, Place, TargetFile, Zone};
 pub use secret::Secret;
 pub use size::{Size, SizeError};
-pub use spec::{
-    DiskSpec, DomainPatch, DomainSpec, ImageSpec, NetworkSpec, NicSource, NicSpec, VolumeSpec,
-};
+pub use spec::{DiskSpec, DomainSpec, ImageSpec, NetworkSpec, NicSource, NicSpec, VolumeSpec};
 pub use vm::{CloudInit, Disk, Exporter, Firmware, Nic, NicAddress, Vm, VmDns, Wait};

@@ -46,16 +46,6 @@ impl DomainSpec {
 
 /// A qcow2 disk of a domain; volumes lie in our pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DomainPatch {
-    /// What it becomes.
-    pub spec: DomainSpec,
-    /// Volumes of our pool that are no longer its disks.
-    pub gone_disks: Vec<String>,
-    /// Interfaces that are no longer its.
-    pub gone_nics: Vec<Mac>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpec {
     /// The volume.
     pub volume: String,

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{
     AskedFrom, Await, SeenDomain, VmRemoval, VmWork,
-    differ::{Difference, is_kept, known_macs, leaving},
+    differ::{Difference, is_kept, leaving},
     removal::{seeds, trash_name},
     vm::Look,
     wanted::{domain_spec, volume_specs},
@@ -40,7 +40,6 @@ pub(super) fn missing_work(look: &Look<'_>, spec: DomainSpec) -> VmWork {
         grow: Vec::new(),
         detach: Vec::new(),
         discard: old_seeds(look, &spec),
-        gone_nics: Vec::new(),
         autostart: found.filter(|found| found.autostart != vm.autostart).map(|_| vm.autostart),
         stop: !vm.running && runs,
         start,
@@ -71,8 +70,6 @@ pub(super) fn with_changes(
         let trash = (!is_kept(look, &disk.name)).then(|| trash_name(look.world, &disk.volume));
         work.detach.push((disk.volume.clone(), trash));
     }
-    let wanted: Vec<_> = work.spec.nics.iter().map(|nic| nic.mac).collect();
-    work.gone_nics = known_macs(look).into_iter().filter(|mac| !wanted.contains(mac)).collect();
     work.update = differences.iter().any(|one| one.field != "disk.size");
     // What a guest is told about its interfaces lies in its seed.
     work.seed |= differences.iter().any(|one| matches!(one.field, "nic" | "nic.address"));
@@ -111,7 +108,6 @@ pub(super) fn replaced(look: &Look<'_>, accel: Accel, removal: &VmRemoval) -> Vm
         grow: grown_while_kept(look, removal),
         detach: Vec::new(),
         discard: Vec::new(),
-        gone_nics: Vec::new(),
         autostart: None,
         stop: false,
         start: look.vm.running,

@@ -213,8 +213,8 @@ fn definition(
         chain.order.steps[parts[0]].after = taken_away.to_vec();
     }
     if work.update {
-        let patch = Box::new(work.patch());
-        after(chain, Act::UpdateDomain { domain: before.clone(), patch }, &mut parts);
+        let spec = Box::new(work.patched());
+        after(chain, Act::UpdateDomain { domain: before.clone(), spec }, &mut parts);
     }
     if let Some(from) = &work.renamed {
         // Our own patch came before it, so what was seen is no longer what is there.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        DomainPatch, DomainSpec, Edit, FleetId, HostCard, HostName, ImageSpec, Mark, NetworkSpec,
-        Ours, Size, VmName, VolumeSpec,
+        DomainSpec, Edit, FleetId, HostCard, HostName, ImageSpec, Mark, NetworkSpec, Ours, Size,
+        VmName, VolumeSpec,
     },
     state::Fact,
 };
@@ -66,8 +66,8 @@ pub enum Act {
     UpdateDomain {
         /// The domain.
         domain: Ours,
-        /// How.
-        patch: Box<DomainPatch>,
+        /// What it becomes.
+        spec: Box<DomainSpec>,
     },
     /// Write a domain's mark.
     MarkDomain {

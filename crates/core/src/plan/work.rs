@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Await;
 use crate::{
-    model::{Digest, DomainPatch, DomainSpec, Mac, Mark, Ours, Size, VmName, VolumeSpec},
+    model::{Digest, DomainSpec, Mark, Ours, Size, VmName, VolumeSpec},
     state::{Applied, VmDecision},
 };
 
@@ -43,8 +43,6 @@ pub struct VmWork {
     pub detach: Vec<(String, Option<String>)>,
     /// Seeds of earlier incarnations that a run left: they are removed.
     pub discard: Vec<String>,
-    /// Interfaces that are no longer its.
-    pub gone_nics: Vec<Mac>,
     /// What autostart is to be set to, when it differs on a domain that is there.
     pub autostart: Option<bool>,
     /// Whether it is to be shut down: for good, or before it is started again.
@@ -82,15 +80,11 @@ impl VmWork {
         }
     }
 
-    /// Returns how its definition is patched: a renaming comes after it.
-    pub(super) fn patch(&self) -> DomainPatch {
+    /// Returns what a patch makes of its definition: a renaming comes after it.
+    pub(super) fn patched(&self) -> DomainSpec {
         let name = self.seen.as_ref().map_or(&self.spec.mark.name, |seen| &seen.name);
         let mark = Mark { name: name.clone(), ..self.spec.mark.clone() };
-        DomainPatch {
-            spec: DomainSpec { mark, name: name.clone(), ..self.spec.clone() },
-            gone_disks: self.detach.iter().map(|(volume, _)| volume.clone()).collect(),
-            gone_nics: self.gone_nics.clone(),
-        }
+        DomainSpec { mark, name: name.clone(), ..self.spec.clone() }
     }
 }
 

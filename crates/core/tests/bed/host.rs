@@ -9,8 +9,8 @@ use freehold_core::{
         simulated::{Fault, SimulatedHost},
     },
     model::{
-        DomainPatch, DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark,
-        NetworkSpec, Ours, Size, VolumeSpec,
+        DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec, Ours,
+        Size, VolumeSpec,
     },
 };
 use uuid::Uuid;
@@ -141,8 +141,8 @@ impl Host for TrickyHost {
         changing!(self, self.inner.undefine_domain(domain))
     }
 
-    async fn update_domain(&self, domain: &Ours, patch: &DomainPatch) -> Result<(), HostError> {
-        changing!(self, self.inner.update_domain(domain, patch))
+    async fn update_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
+        changing!(self, self.inner.update_domain(domain, spec))
     }
 
     async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError> {

@@ -13,18 +13,27 @@ use crate::{
     model::{DomainShape, Mark, NicSource, NicSpec, Size},
 };
 
-/// Returns the shape of a domain, and our mark when it bears one.
-pub(super) fn shape_of(xml: &str) -> Result<(DomainShape, Option<Mark>), Trouble> {
+/// Returns the file that lies under a file, as far as that one's own header says.
+pub(crate) type Under<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Returns the shape of a domain, and our mark when it bears one. Where its XML does not say what
+/// lies under a disk, the files themselves may.
+pub(super) fn shape_of(
+    xml: &str,
+    under: Under<'_>,
+) -> Result<(DomainShape, Option<Mark>), Trouble> {
     let root = parse(xml)?;
-    let shape = read(&root).ok_or_else(|| {
+    let shape = read(&root, under).ok_or_else(|| {
         let name = text(&root, &["name"]).unwrap_or_default();
         Trouble::failed(format!("the XML of domain {name} lacks what every domain has"))
     })?;
     Ok((shape, mark_of(&root)))
 }
 
-fn read(root: &Element) -> Option<DomainShape> {
+fn read(root: &Element, under: Under<'_>) -> Option<DomainShape> {
     let devices = root.get_child("devices")?;
+    let disks = drives(devices, |device| device != "cdrom" && device != "floppy");
+    let cdroms = drives(devices, |device| device == "cdrom");
     let (nics, other_nics) = interfaces(devices);
     Some(DomainShape {
         cpus: text(root, &["vcpu"])?.parse().ok()?,
@@ -32,29 +41,76 @@ fn read(root: &Element) -> Option<DomainShape> {
         kind: root.attributes.get("type")?.clone(),
         uefi: attribute(root, &["os"], "firmware") == Some("efi")
             || attribute(root, &["os", "loader"], "type") == Some("pflash"),
-        disks: sources(devices, |device| device != "cdrom" && device != "floppy"),
-        beneath: Vec::new(),
-        cdroms: sources(devices, |device| device == "cdrom"),
+        beneath: disks.iter().flat_map(|(disk, file)| chain(disk, file, under)).collect(),
+        disks: disks.into_iter().map(|(_, file)| file).collect(),
+        cdroms: cdroms.into_iter().map(|(_, file)| file).collect(),
         nics,
         other_nics,
     })
 }
 
-/// Returns the sources of drives in order of target name; a drive without a medium has none.
-fn sources(devices: &Element, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut found: Vec<(usize, String, String)> = elements(devices)
+/// Returns drives and what they read, in order of target name; a drive without a medium is left out.
+fn drives(devices: &Element, wanted: impl Fn(&str) -> bool) -> Vec<(&Element, String)> {
+    let mut found: Vec<_> = elements(devices)
         .filter(|element| element.name == "disk")
         .filter(|disk| wanted(disk.attributes.get("device").map_or("disk", String::as_str)))
-        .filter_map(|disk| {
-            let target = attribute(disk, &["target"], "dev").unwrap_or_default().to_owned();
-            Some((target.len(), target, source(disk)?))
-        })
+        .filter_map(|disk| Some((disk, source(disk)?)))
         .collect();
-    found.sort();
-    found.into_iter().map(|(_, _, source)| source).collect()
+    found.sort_by_key(|(disk, source)| {
+        let target = attribute(disk, &["target"], "dev").unwrap_or_default().to_owned();
+        (target.len(), target, source.clone())
+    });
+    found
 }
 
-/// Returns what a disk reads: a file, a device, a volume of a pool, a network disk's name.
+/// Returns the files under a disk's, from the top.
+fn chain(disk: &Element, file: &str, under: Under<'_>) -> Vec<String> {
+    // Longer ones are made by a loop.
+    const MOST: usize = 200;
+    let told: Vec<String> = layers(disk).filter_map(source).collect();
+    if !told.is_empty() {
+        return told;
+    }
+    std::iter::successors(under(file), |file| under(file)).take(MOST).collect()
+}
+
+/// Returns what a disk's XML says of the layers under it, from the top.
+fn layers(disk: &Element) -> impl Iterator<Item = &Element> {
+    std::iter::successors(disk.get_child("backingStore"), |layer| layer.get_child("backingStore"))
+}
+
+/// Where a domain has a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is the disk with this target.
+    Disk(String),
+    /// This file stands on it.
+    Beneath(String),
+    Nowhere,
+}
+
+/// Returns where a domain has a file of a directory that is our pool's.
+pub(super) fn place_of(xml: &str, file: &str) -> Result<Place, Trouble> {
+    let root = parse(xml)?;
+    let name = file.rsplit('/').next().unwrap_or_default();
+    let is_it = |source: &str| source == file || source == format!("pool:{POOL}/{name}");
+    for disk in root.get_child("devices").into_iter().flat_map(elements) {
+        if disk.name != "disk" {
+            continue;
+        }
+        let Some(top) = source(disk) else { continue };
+        if is_it(&top) {
+            let target = attribute(disk, &["target"], "dev").unwrap_or_default();
+            return Ok(Place::Disk(target.to_owned()));
+        }
+        if layers(disk).filter_map(source).any(|layer| is_it(&layer)) {
+            return Ok(Place::Beneath(top));
+        }
+    }
+    Ok(Place::Nowhere)
+}
+
+/// Returns what a disk or a layer under it reads: a file, a device, a volume of a pool, a network disk's name.
 fn source(disk: &Element) -> Option<String> {
     let source = disk.get_child("source")?;
     let value = |name: &str| source.attributes.get(name).cloned();

@@ -40,7 +40,7 @@ fn spec() -> DomainSpec {
 fn libvirts_own_form_has_the_shape_of_the_spec() {
     for xml in [include_str!("fixtures/uefi-inactive.xml"), include_str!("fixtures/uefi-live.xml")]
     {
-        let (shape, mark) = shape_of(xml).unwrap();
+        let (shape, mark) = shape_of(xml, &|_| None).unwrap();
         assert_eq!(shape, DomainShape::of(&spec(), DIRECTORY));
         assert_eq!(mark, Some(spec().mark));
     }
@@ -57,7 +57,7 @@ fn what_we_write_has_the_shape_of_the_spec() {
             let network = NicSource::Network("lan".to_owned());
             spec.nics.push(NicSpec { mac: "02:00:00:00:00:01".parse().unwrap(), source: network });
             let xml = domain_xml(&spec, DIRECTORY).unwrap();
-            let (shape, mark) = shape_of(&xml).unwrap();
+            let (shape, mark) = shape_of(&xml, &|_| None).unwrap();
             assert_eq!(shape, DomainShape::of(&spec, DIRECTORY));
             assert_eq!(mark, Some(spec.mark));
             let keeps = files_of(&xml, DIRECTORY)
@@ -78,6 +78,7 @@ fn others_domains_are_read_as_far_as_they_go() {
              <disk type='file' device='cdrom'><target dev='sda'/></disk>
              <interface type='direct'><mac address='52:54:00:00:00:01'/></interface>
            </devices></domain>",
+        &|_| None,
     )
     .unwrap();
     assert_eq!(shape.disks, ["/dev/vg/x", "pool:p/v"]);
@@ -113,4 +114,31 @@ fn names_every_file_of_a_chain() {
         assert!(files.contains(&format!("{DIRECTORY}/{name}")), "{name}");
     }
     assert!(files.contains("/var/lib/libvirt/qemu/nvram/check-uefi_VARS.fd"));
+}
+
+#[test]
+fn what_lies_under_a_disk_is_seen() {
+    let overlay = |store: &str| {
+        format!(
+            "<domain type='qemu'><memory>1</memory><vcpu>1</vcpu><devices>
+               <disk type='file'><source file='/p/top'/>{store}<target dev='vda'/></disk>
+             </devices></domain>"
+        )
+    };
+    let told = overlay(
+        "<backingStore type='file'><source file='/p/middle'/>
+           <backingStore type='file'><source file='/p/base'/><backingStore/></backingStore>
+         </backingStore>",
+    );
+    let beneath = |xml: &str| {
+        let under = |file: &str| (file == "/p/top").then(|| "/p/found".to_owned());
+        shape_of(xml, &under).unwrap().0.beneath
+    };
+    assert_eq!(beneath(&told), ["/p/middle", "/p/base"]);
+    assert_eq!(beneath(&overlay("")), ["/p/found"], "an overlay made past libvirt");
+    let endless = |_: &str| Some("/p/loop".to_owned());
+    assert!(shape_of(&overlay(""), &endless).is_ok());
+    assert_eq!(place_of(&told, "/p/top").unwrap(), Place::Disk("vda".to_owned()));
+    assert_eq!(place_of(&told, "/p/base").unwrap(), Place::Beneath("/p/top".to_owned()));
+    assert_eq!(place_of(&told, "/p/found").unwrap(), Place::Nowhere);
 }

@@ -1,6 +1,6 @@
 //! A domain as libvirt is told to define it.
 
-use super::xml::{Tag, metadata, tag};
+use super::xml::{NICS, Tag, mark, tag};
 use crate::{
     host::trouble::Trouble,
     model::{Accel, DiskSpec, DomainSpec, Firmware, NicSource, NicSpec},
@@ -16,20 +16,34 @@ pub(crate) fn console_file(uuid: uuid::Uuid, pool: &str) -> String {
 
 /// Returns the XML of a domain whose volumes lie in the directory `pool`.
 pub(super) fn domain_xml(spec: &DomainSpec, pool: &str) -> Result<String, Trouble> {
-    let kvm = spec.accel != Accel::Tcg;
     tag("domain")
-        .with("type", if kvm { "kvm" } else { "qemu" })
+        .with("type", domain_type(spec))
         .child(tag("name").text(&spec.name))
         .child(tag("uuid").text(spec.uuid))
-        .child(metadata(&spec.mark))
+        .child(tag("metadata").child(domain_mark(spec)))
         .child(tag("memory").with("unit", "KiB").text(spec.memory.kib()))
         .child(tag("vcpu").text(spec.cpus))
         .child(os(spec, pool))
         .child(tag("features").child(tag("acpi")).child(tag("apic")))
-        .child(tag("cpu").with("mode", if kvm { "host-passthrough" } else { "maximum" }))
+        .child(tag("cpu").with("mode", cpu_mode(spec)))
         .child(tag("clock").with("offset", "utc"))
         .child(devices(spec, pool))
         .xml()
+}
+
+/// Returns our mark on a domain. It names the interfaces that we gave it, so that one added by hand
+/// is told from one that the fleet no longer has.
+pub(super) fn domain_mark(spec: &DomainSpec) -> Tag {
+    let macs: Vec<_> = spec.nics.iter().map(|nic| nic.mac.to_string()).collect();
+    mark(&spec.mark).with(NICS, macs.join(" "))
+}
+
+pub(super) fn domain_type(spec: &DomainSpec) -> &'static str {
+    if spec.accel == Accel::Tcg { "qemu" } else { "kvm" }
+}
+
+pub(super) fn cpu_mode(spec: &DomainSpec) -> &'static str {
+    if spec.accel == Accel::Tcg { "maximum" } else { "host-passthrough" }
 }
 
 fn os(spec: &DomainSpec, pool: &str) -> Tag {
@@ -65,10 +79,8 @@ fn devices(spec: &DomainSpec, pool: &str) -> Tag {
     };
     tag("devices")
         .children(disks.map(|(index, spec)| disk(spec, index, pool)))
-        .children(spec.seed.iter().map(|seed| cdrom(seed, pool)))
-        .children(spec.seed.iter().map(|_| {
-            tag("controller").with("type", "scsi").with("index", 0).with("model", "virtio-scsi")
-        }))
+        .children(spec.seed.iter().map(|seed| cdrom(seed, 0, pool)))
+        .children(spec.seed.iter().map(|_| scsi_controller()))
         .children(spec.nics.iter().map(interface))
         .child(console("serial"))
         .child(
@@ -84,7 +96,7 @@ fn devices(spec: &DomainSpec, pool: &str) -> Tag {
 }
 
 /// The chain is spelled out and ends: QEMU must never follow what a header says.
-fn disk(spec: &DiskSpec, index: usize, pool: &str) -> Tag {
+pub(super) fn disk(spec: &DiskSpec, index: usize, pool: &str) -> Tag {
     let source = |volume: &str| tag("source").with("file", format!("{pool}/{volume}"));
     let end = tag("backingStore");
     let chain = match &spec.backing {
@@ -101,22 +113,26 @@ fn disk(spec: &DiskSpec, index: usize, pool: &str) -> Tag {
         .child(tag("driver").with("name", "qemu").with("type", "qcow2").with("discard", "unmap"))
         .child(source(&spec.volume))
         .child(chain)
-        .child(tag("target").with("dev", target_name(index)).with("bus", "virtio"))
+        .child(tag("target").with("dev", target_name("vd", index)).with("bus", "virtio"))
 }
 
 /// On virtio-scsi: the kernel of Debian's cloud images knows no AHCI, so it sees no SATA drive.
-fn cdrom(seed: &str, pool: &str) -> Tag {
+pub(super) fn cdrom(seed: &str, index: usize, pool: &str) -> Tag {
     tag("disk")
         .with("type", "file")
         .with("device", "cdrom")
         .child(tag("driver").with("name", "qemu").with("type", "raw"))
         .child(tag("source").with("file", format!("{pool}/{seed}")))
         .child(tag("backingStore"))
-        .child(tag("target").with("dev", "sda").with("bus", "scsi"))
+        .child(tag("target").with("dev", target_name("sd", index)).with("bus", "scsi"))
         .child(tag("readonly"))
 }
 
-fn interface(nic: &NicSpec) -> Tag {
+pub(super) fn scsi_controller() -> Tag {
+    tag("controller").with("type", "scsi").with("index", 0).with("model", "virtio-scsi")
+}
+
+pub(super) fn interface(nic: &NicSpec) -> Tag {
     let (kind, attribute, source) = match &nic.source {
         NicSource::Bridge(bridge) => ("bridge", "bridge", bridge),
         NicSource::Network(network) => ("network", "network", network),
@@ -129,11 +145,11 @@ fn interface(nic: &NicSpec) -> Tag {
 }
 
 /// `vda` … `vdz`, `vdaa`, …
-fn target_name(index: usize) -> String {
+fn target_name(prefix: &str, index: usize) -> String {
     let letter = |n: usize| char::from(b'a' + u8::try_from(n % 26).unwrap_or(0));
     match index.checked_sub(26) {
-        None => format!("vd{}", letter(index)),
-        Some(rest) => format!("vd{}{}", letter(rest / 26), letter(rest)),
+        None => format!("{prefix}{}", letter(index)),
+        Some(rest) => format!("{prefix}{}{}", letter(rest / 26), letter(rest)),
     }
 }
 
@@ -143,6 +159,6 @@ mod tests {
 
     #[test]
     fn names_targets_as_linux_does() {
-        assert_eq!([0, 25, 26, 52].map(target_name), ["vda", "vdz", "vdaa", "vdba"]);
+        assert_eq!([0, 25, 26, 52].map(|n| target_name("vd", n)), ["vda", "vdz", "vdaa", "vdba"]);
     }
 }

@@ -8,8 +8,10 @@ use virt::{connect::Connect, domain::Domain};
 use virt_sys as sys;
 
 use super::{
-    CALLS, CallError, Libvirt, domain_shape::files_of, domain_shape::shape_of,
-    domain_xml::domain_xml, found, xml,
+    CALLS, CallError, Libvirt,
+    domain_shape::{Under, files_of, shape_of},
+    domain_xml::domain_xml,
+    found, xml,
 };
 use crate::{
     host::trouble::Trouble,
@@ -24,14 +26,16 @@ pub(crate) struct RawDomain {
     state: DomainState,
     persistent: bool,
     autostart: bool,
+    saved: bool,
+    snapshots: bool,
     defined: String,
     live: Option<String>,
 }
 
 impl RawDomain {
-    pub(crate) fn view(&self) -> Result<DomainView, Trouble> {
-        let (defined, mark) = shape_of(&self.defined)?;
-        let live = self.live.as_deref().map(shape_of).transpose()?;
+    pub(crate) fn view(&self, under: Under<'_>) -> Result<DomainView, Trouble> {
+        let (defined, mark) = shape_of(&self.defined, under)?;
+        let live = self.live.as_deref().map(|xml| shape_of(xml, under)).transpose()?;
         Ok(DomainView {
             name: self.name.clone(),
             uuid: self.uuid,
@@ -41,9 +45,9 @@ impl RawDomain {
             mark,
             defined,
             live: live.map(|(shape, _)| shape),
-            fingerprint: Digest::of([self.defined.as_bytes()]),
-            saved: false,
-            snapshots: false,
+            fingerprint: fingerprint(&self.defined),
+            saved: self.saved,
+            snapshots: self.snapshots,
         })
     }
 
@@ -68,6 +72,9 @@ struct Lists {
     other: BTreeSet<Uuid>,
     persistent: BTreeSet<Uuid>,
     autostart: BTreeSet<Uuid>,
+    saved: BTreeSet<Uuid>,
+    snapshots: BTreeSet<Uuid>,
+    checkpoints: BTreeSet<Uuid>,
 }
 
 impl Lists {
@@ -82,6 +89,9 @@ impl Lists {
             other: with(sys::VIR_CONNECT_LIST_DOMAINS_OTHER)?,
             persistent: with(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?,
             autostart: with(sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?,
+            saved: with(sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)?,
+            snapshots: with(sys::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT)?,
+            checkpoints: with(sys::VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT)?,
         })
     }
 
@@ -108,6 +118,8 @@ impl Lists {
             state,
             persistent: self.persistent.contains(&uuid),
             autostart: self.autostart.contains(&uuid),
+            saved: self.saved.contains(&uuid),
+            snapshots: self.snapshots.contains(&uuid) || self.checkpoints.contains(&uuid),
             defined: domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?,
             live,
         })
@@ -198,6 +210,7 @@ impl Libvirt {
         // A guest that is still starting misses the first button press.
         const PRESS_AGAIN: Duration = Duration::from_secs(5);
         let end = Instant::now() + deadline;
+        let mut wanted = domain.clone();
         let mut next_press = Instant::now();
         let mut pause = Duration::from_millis(50);
         while Instant::now() < end {
@@ -205,14 +218,15 @@ impl Libvirt {
             if press {
                 next_press = Instant::now() + PRESS_AGAIN;
             }
-            let wanted = domain.clone();
-            if self.change(move |connect| is_off(connect, &wanted, press)).await? {
+            let look = wanted.clone();
+            if self.change(move |connect| is_off(connect, &look, press)).await? {
                 return Ok(());
             }
+            // It was found as the plan saw it when it was asked to shut down.
+            wanted.seen = None;
             sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
             pause = (pause * 2).min(Duration::from_millis(500));
         }
-        let wanted = domain.clone();
         self.change(move |connect| match ours(connect, &wanted)? {
             Some(domain) if domain.is_active()? => Ok(domain.destroy()?),
             _ => Ok(()),
@@ -249,7 +263,7 @@ impl Libvirt {
                 let hint = format!("virsh snapshot-list {name}; virsh snapshot-delete {name} …");
                 return Err(Trouble::conflict(why).hint(hint).into());
             }
-            Ok(domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM)?)
+            undefine(&domain)
         })
         .await
     }
@@ -273,27 +287,71 @@ impl Libvirt {
     }
 }
 
-fn lookup(connect: &Connect, uuid: Uuid) -> Result<Option<Domain>, CallError> {
+pub(super) fn lookup(connect: &Connect, uuid: Uuid) -> Result<Option<Domain>, CallError> {
     // The crate's own lookup by UUID depends on the version of `uuid` it was built with.
     found(connect.lookup_domain_by_uuid_string(&uuid.to_string()), sys::VIR_ERR_NO_DOMAIN)
 }
 
-/// Finds a domain and refuses one that does not bear its mark: what a plan has seen may be
-/// another's by now.
-fn ours(connect: &Connect, wanted: &Ours) -> Result<Option<Domain>, CallError> {
+/// Finds a domain and what it is defined as, and refuses one that does not bear its mark: what a
+/// plan has seen may be another's by now.
+pub(super) fn proved(
+    connect: &Connect,
+    wanted: &Ours,
+) -> Result<Option<(Domain, String)>, CallError> {
     let Some(domain) = lookup(connect, wanted.uuid)? else { return Ok(None) };
-    let definition = xml::parse(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?)?;
-    if wanted.is_proved_by(xml::mark_of(&definition).as_ref()) {
-        return Ok(Some(domain));
+    let definition = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
+    if wanted.is_proved_by(xml::mark_of(&xml::parse(&definition)?).as_ref()) {
+        return Ok(Some((domain, definition)));
     }
-    let (name, uuid) = (domain.name()?, wanted.uuid);
-    let why = format!("domain {name} with UUID {uuid} does not bear the mark of {wanted}");
-    Err(Trouble::conflict(why).into())
+    Err(another(&domain, wanted)?.into())
 }
 
-fn there(connect: &Connect, wanted: &Ours) -> Result<Domain, CallError> {
+pub(super) fn another(domain: &Domain, wanted: &Ours) -> Result<Trouble, CallError> {
+    let (name, uuid) = (domain.name()?, wanted.uuid);
+    let why = format!("domain {name} with UUID {uuid} does not bear the mark of {wanted}");
+    Ok(Trouble::conflict(why))
+}
+
+/// Refuses a definition that is another than the plan saw.
+pub(super) fn refuse_changed(
+    wanted: &Ours,
+    domain: &Domain,
+    definition: &str,
+) -> Result<(), CallError> {
+    if wanted.seen.as_ref().is_none_or(|seen| *seen == fingerprint(definition)) {
+        return Ok(());
+    }
+    let why = format!("domain {} is not defined as the plan saw it", domain.name()?);
+    Err(Trouble::conflict(why).hint("somebody changed it meanwhile: plan again").into())
+}
+
+/// Of the inactive XML as everybody may read it: a password of a console is no part of it.
+fn fingerprint(definition: &str) -> Digest {
+    Digest::of([definition.as_bytes()])
+}
+
+/// Finds a domain that bears its mark and is defined as the plan saw it.
+fn ours(connect: &Connect, wanted: &Ours) -> Result<Option<Domain>, CallError> {
+    let Some((domain, definition)) = proved(connect, wanted)? else { return Ok(None) };
+    refuse_changed(wanted, &domain, &definition)?;
+    Ok(Some(domain))
+}
+
+pub(super) fn there(connect: &Connect, wanted: &Ours) -> Result<Domain, CallError> {
     let absent = || Trouble::failed(format!("libvirt has no domain with UUID {}", wanted.uuid));
     ours(connect, wanted)?.ok_or_else(|| absent().into())
+}
+
+/// Keeps what firmware and TPM remember. libvirt < 8.9 has no word for the latter, and
+/// takes it away.
+fn undefine(domain: &Domain) -> Result<(), CallError> {
+    let keep = sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
+    match domain.undefine_flags(keep | sys::VIR_DOMAIN_UNDEFINE_KEEP_TPM) {
+        Err(error) if error.message().contains("unsupported flags") => {
+            Ok(domain.undefine_flags(keep)?)
+        }
+        undefined => Ok(undefined?),
+    }
 }
 
 fn is_off(connect: &Connect, wanted: &Ours, press: bool) -> Result<bool, CallError> {

@@ -4,9 +4,11 @@
 //! next call connects anew. `virConnectGetHostname` is never called: it may take ten seconds in the
 //! host's resolver.
 
+mod changes;
 mod domain_shape;
 mod domain_xml;
 mod domains;
+mod edit;
 mod network_xml;
 mod networks;
 mod patch;
@@ -21,7 +23,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Mutex, RwLock, Semaphore},
+    sync::{Mutex, RwLock, RwLockReadGuard, Semaphore},
     time::timeout,
 };
 use virt::connect::Connect;
@@ -166,6 +168,11 @@ impl Libvirt {
         }
     }
 
+    /// Waits until nobody refreshes the pool; others' jobs go on.
+    async fn pool_jobs(&self) -> RwLockReadGuard<'_, ()> {
+        self.pool_jobs.read().await
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
@@ -261,7 +268,13 @@ fn found<T>(
 
 fn translated(error: &virt::error::Error) -> Trouble {
     let text = error.message().to_owned();
-    let held = ["already exists with uuid", "already defined with uuid", "conflict with pool"];
+    let held = [
+        "already exists with uuid",
+        "already defined with uuid",
+        "conflict with pool",
+        // … with 2 checkpoints: of what we do not count ourselves.
+        "cannot delete inactive domain with",
+    ];
     let denied = [virt_sys::VIR_ERR_ACCESS_DENIED, virt_sys::VIR_ERR_AUTH_FAILED];
     let kind = if held.iter().any(|words| text.contains(words)) {
         HostErrorKind::Conflict

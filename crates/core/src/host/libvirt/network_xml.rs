@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::xml::{Tag, mark_of, metadata, parse, tag};
+use ipnet::Ipv4Net;
+use xmltree::Element;
+
+use super::xml::{Tag, elements, mark, mark_of, parse, tag};
 use crate::{
     host::trouble::Trouble,
-    model::{AddressRange, Mark, NetworkSpec},
+    model::{AddressRange, Mark, NetworkShape, NetworkSpec},
 };
 
 const DNSMASQ: &str = "http://libvirt.org/schemas/network/dnsmasq/1.0";
@@ -15,7 +18,7 @@ pub(super) fn network_xml(spec: &NetworkSpec) -> Result<String, Trouble> {
     let network = tag("network")
         .child(tag("name").text(&spec.name))
         .child(tag("uuid").text(spec.uuid))
-        .child(metadata(&spec.mark))
+        .child(tag("metadata").child(mark(&spec.mark)))
         .child(tag("forward").with("mode", "nat"))
         // Without the delay a guest's first question for an address is lost.
         .child(tag("bridge").with("stp", "on").with("delay", 0))
@@ -51,4 +54,80 @@ fn name_servers(network: Tag, spec: &NetworkSpec) -> Tag {
 /// Returns the mark a network bears.
 pub(super) fn mark_of_network(xml: &str) -> Result<Option<Mark>, Trouble> {
     Ok(mark_of(&parse(xml)?))
+}
+
+/// Returns the shape of a network, and our mark when it bears one.
+pub(super) fn network_shape(xml: &str) -> Result<(NetworkShape, Option<Mark>), Trouble> {
+    let root = parse(xml)?;
+    // `<forward/>` without a mode is NAT.
+    let forward = root.get_child("forward");
+    let mode = |forward: &Element| {
+        forward.attributes.get("mode").cloned().unwrap_or_else(|| "nat".to_owned())
+    };
+    let is_ipv4 = |ip: &&Element| {
+        ip.name == "ip" && ip.attributes.get("family").is_none_or(|family| family == "ipv4")
+    };
+    let ip = elements(&root).find(is_ipv4);
+    let ranges = ip.and_then(|ip| ip.get_child("dhcp")).into_iter().flat_map(elements);
+    let shape = NetworkShape {
+        forward: forward.map(mode),
+        address: ip.and_then(net_of),
+        dhcp: ranges.filter(|element| element.name == "range").filter_map(range_of).collect(),
+    };
+    Ok((shape, mark_of(&root)))
+}
+
+fn net_of(ip: &Element) -> Option<Ipv4Net> {
+    let value = |name: &str| ip.attributes.get(name);
+    let address = value("address")?.parse().ok()?;
+    match (value("prefix"), value("netmask")) {
+        (Some(prefix), _) => Ipv4Net::new(address, prefix.parse().ok()?).ok(),
+        (None, Some(mask)) => Ipv4Net::with_netmask(address, mask.parse().ok()?).ok(),
+        (None, None) => None,
+    }
+}
+
+fn range_of(range: &Element) -> Option<AddressRange> {
+    let end = |name: &str| range.attributes.get(name)?.parse().ok();
+    Some(AddressRange { first: end("start")?, last: end("end")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_the_shape_of_its_spec() {
+        let spec = NetworkSpec {
+            uuid: uuid::Uuid::nil(),
+            name: "back".to_owned(),
+            mark: Mark {
+                fleet: "0123456789abcdef0123456789abcdef".parse().unwrap(),
+                name: "back".to_owned(),
+                incarnation: 1,
+                digest: crate::model::Digest::of([b"back".as_slice()]),
+                network: crate::model::Digest::default(),
+                protect: true,
+                keep: Vec::new(),
+            },
+            subnet: "10.99.0.0/24".parse().unwrap(),
+            gateway: "10.99.0.1".parse().unwrap(),
+            dns: vec!["9.9.9.9".parse().unwrap()],
+            dhcp: vec!["10.99.0.10-10.99.0.20".parse().unwrap()],
+        };
+        let (shape, mark) = network_shape(&network_xml(&spec).unwrap()).unwrap();
+        assert_eq!((shape, mark), (NetworkShape::of(&spec), Some(spec.mark)));
+    }
+
+    #[test]
+    fn others_networks_are_read_as_far_as_they_go() {
+        let read = |xml: &str| network_shape(xml).unwrap().0;
+        assert_eq!(read("<network/>"), NetworkShape::default());
+        let old = read(
+            "<network><forward/><ip family='ipv6' address='fd00::1' prefix='64'/>
+               <ip address='10.0.0.1' netmask='255.255.254.0'/></network>",
+        );
+        assert_eq!(old.forward.as_deref(), Some("nat"));
+        assert_eq!(old.address, Some("10.0.0.1/23".parse().unwrap()));
+    }
 }

@@ -10,11 +10,11 @@ use super::{
     CallError, Libvirt,
     domain_shape::is_attached_to,
     found, has_code,
-    network_xml::{mark_of_network, network_xml},
+    network_xml::{mark_of_network, network_shape, network_xml},
 };
 use crate::{
     host::trouble::Trouble,
-    model::{NetworkShape, NetworkSpec, NetworkView, Ours},
+    model::{NetworkSpec, NetworkView, Ours},
 };
 
 impl Libvirt {
@@ -32,13 +32,14 @@ impl Libvirt {
                 let uuid = network.uuid()?;
                 let xml = network.xml_desc(sys::VIR_NETWORK_XML_INACTIVE);
                 let Some(xml) = found(xml, sys::VIR_ERR_NO_NETWORK)? else { continue };
+                let (defined, mark) = network_shape(&xml)?;
                 views.push(NetworkView {
                     name: network.name()?,
                     uuid,
                     active: active.contains(&uuid),
                     autostart: autostart.contains(&uuid),
-                    mark: mark_of_network(&xml)?,
-                    defined: NetworkShape::default(),
+                    mark,
+                    defined,
                 });
             }
             views.sort_by(|a, b| a.name.cmp(&b.name));

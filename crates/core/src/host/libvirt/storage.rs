@@ -213,6 +213,6 @@ fn pool_of(connect: &Connect) -> Result<Option<StoragePool>, CallError> {
     found(connect.lookup_storage_pool_by_name(POOL), sys::VIR_ERR_NO_STORAGE_POOL)
 }
 
-fn our_pool(connect: &Connect) -> Result<StoragePool, CallError> {
+pub(super) fn our_pool(connect: &Connect) -> Result<StoragePool, CallError> {
     pool_of(connect)?.ok_or_else(|| Trouble::failed("libvirt has no pool of ours").into())
 }

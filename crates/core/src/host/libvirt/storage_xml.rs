@@ -53,7 +53,7 @@ pub(super) fn volume_view(xml: &str) -> Result<VolumeView, Trouble> {
     let capacity = bytes(&root, &["capacity"])
         .ok_or_else(|| Trouble::failed("libvirt's XML of a volume lacks its capacity"))?;
     Ok(VolumeView {
-        used: Size::default(),
+        used: Size::from_bytes(bytes(&root, &["allocation"]).unwrap_or_default()),
         capacity: Size::from_bytes(capacity),
         backing: text(&root, &["backingStore", "path"]).filter(|path| !path.is_empty()),
     })

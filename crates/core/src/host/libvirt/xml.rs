@@ -1,6 +1,6 @@
 //! Builds and reads XML as trees, never as text, and knows our mark.
 
-use std::{fmt::Display, io::Cursor};
+use std::{collections::BTreeMap, fmt::Display, io::Cursor};
 
 use xmltree::{Element, Namespace, XMLNode};
 
@@ -10,8 +10,11 @@ use crate::{
 };
 
 /// The XML namespace of our mark.
-const MARK: &str = "urn:freehold:mark:1";
-const PREFIX: &str = "freehold";
+pub(super) const MARK: &str = "urn:freehold:mark:1";
+pub(super) const PREFIX: &str = "freehold";
+
+/// The attribute of a domain's mark that names the MACs of the interfaces that are ours.
+pub(super) const NICS: &str = "nics";
 
 /// An element being built.
 pub(super) struct Tag(Element);
@@ -54,6 +57,20 @@ impl Tag {
         self
     }
 
+    /// Takes this element out of its namespace.
+    pub(super) fn bare(mut self) -> Self {
+        (self.0.prefix, self.0.namespaces) = (None, None);
+        self
+    }
+
+    /// Says whether an element has the same attributes, and no others.
+    pub(super) fn has_attributes_of(&self, there: roxmltree::Node<'_, '_>) -> bool {
+        let wanted = self.0.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let there: BTreeMap<_, _> =
+            there.attributes().map(|attribute| (attribute.name(), attribute.value())).collect();
+        wanted.eq(there)
+    }
+
     pub(super) fn xml(&self) -> Result<String, Trouble> {
         let config =
             xmltree::EmitterConfig::new().perform_indent(true).write_document_declaration(false);
@@ -63,20 +80,25 @@ impl Tag {
     }
 }
 
-/// Returns `<metadata>` with our mark.
-pub(super) fn metadata(mark: &Mark) -> Tag {
-    tag("metadata").child(
-        tag("mark")
-            .within(PREFIX)
-            .namespace(PREFIX, MARK)
-            .with("fleet", mark.fleet)
-            .with("name", &mark.name)
-            .with("incarnation", mark.incarnation)
-            .with("digest", &mark.digest)
-            .with("network", &mark.network)
-            .with("protect", mark.protect)
-            .with("keep", mark.keep.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
-    )
+/// Returns our mark, for `<metadata>`.
+pub(super) fn mark(mark: &Mark) -> Tag {
+    let keep: Vec<_> = mark.keep.iter().map(ToString::to_string).collect();
+    tag("mark")
+        .within(PREFIX)
+        .namespace(PREFIX, MARK)
+        .with("fleet", mark.fleet)
+        .with("name", &mark.name)
+        .with("incarnation", mark.incarnation)
+        .with("digest", &mark.digest)
+        .with("network", &mark.network)
+        .with("protect", mark.protect)
+        .with("keep", keep.join(" "))
+}
+
+/// Reads XML as it stands, to change it in places.
+pub(super) fn parsed(xml: &str) -> Result<roxmltree::Document<'_>, Trouble> {
+    roxmltree::Document::parse(xml)
+        .map_err(|error| Trouble::failed(format!("libvirt's XML cannot be read: {error}")))
 }
 
 /// Returns the mark that an object of libvirt bears.

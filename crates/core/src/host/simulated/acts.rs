@@ -9,8 +9,8 @@ use super::{Answer, SimulatedHost, xml_of};
 use crate::{
     host::{Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
     model::{
-        DomainPatch, DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName,
-        HostView, ImageSpec, Mark, NetworkSpec, Ours, Size, VolumeSpec, VolumeView,
+        DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
+        ImageSpec, Mark, NetworkSpec, Ours, Size, VolumeSpec, VolumeView,
     },
 };
 
@@ -165,8 +165,8 @@ impl Host for SimulatedHost {
         self.act(format!("undefine domain {domain}"), |world| world.undefine_domain(domain))
     }
 
-    async fn update_domain(&self, domain: &Ours, patch: &DomainPatch) -> Result<(), HostError> {
-        self.act(format!("update domain {domain}"), |world| world.update_domain(domain, patch))
+    async fn update_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
+        self.act(format!("update domain {domain}"), |world| world.update_domain(domain, spec))
     }
 
     async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError> {

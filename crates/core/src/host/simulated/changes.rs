@@ -5,18 +5,14 @@ use uuid::Uuid;
 use super::{World, WorldDomain};
 use crate::{
     host::trouble::Trouble,
-    model::{DomainPatch, DomainSpec, DomainState, Mark, Ours, Size},
+    model::{DomainSpec, DomainState, Mark, Ours, Size},
 };
 
 impl World {
-    pub(super) fn update_domain(
-        &mut self,
-        ours: &Ours,
-        patch: &DomainPatch,
-    ) -> Result<(), Trouble> {
+    pub(super) fn update_domain(&mut self, ours: &Ours, spec: &DomainSpec) -> Result<(), Trouble> {
         let domain = self.domain(ours)?;
         let (name, autostart) = (domain.spec.name.clone(), domain.spec.autostart);
-        domain.spec = DomainSpec { name, autostart, ..patch.spec.clone() };
+        domain.spec = DomainSpec { name, autostart, ..spec.clone() };
         Ok(())
     }
 
