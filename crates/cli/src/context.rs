@@ -47,7 +47,7 @@ impl Context {
         let known_hosts = directory.join("known_hosts");
         Ok(Self {
             store: LocalStore::of(&directory, fleet.id),
-            lock: LockFile::of(&directory),
+            lock: LockFile::of(&directory, fleet.id),
             options: ConnectOptions {
                 ssh_config: args.ssh_config.clone(),
                 repo_known_hosts: known_hosts.exists().then_some(known_hosts),

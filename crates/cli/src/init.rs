@@ -33,6 +33,10 @@ pub(crate) fn run(args: &Args, init: &Init) -> Result<Exit, Failure> {
             identity.display()
         )));
     }
+    if !has_text && directory.join("freehold.lock").exists() {
+        return Err(Failure::input("freehold.lock is here without the fleet that it is of")
+            .hint("put its *.hcl back: a fleet that begins anew gets another id"));
+    }
     // First of all: the secret must never stand where git takes it.
     ignore(directory).map_err(failed("cannot write .gitignore".into()))?;
     LocalStore::make(directory)?;

@@ -51,7 +51,7 @@ impl Story {
             fs::copy(folder.join("state.json"), store.path("state.json")).unwrap();
         }
         let snapshot = store.read().unwrap();
-        let lock = LockFile::of(folder).read().unwrap();
+        let lock = LockFile::of(folder, fleet.id).read().unwrap();
         let keys = |vm: &VmName, epoch: u32| format!("ssh-ed25519 key-{epoch}-of-{vm}");
         let decisions = decide(&fleet, &lock, &snapshot, "SHA256:story", &keys).unwrap();
         let server = Arc::new(Server::new("dns main", Arc::new(Fate::default())));

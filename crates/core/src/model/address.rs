@@ -66,6 +66,11 @@ impl fmt::Display for AddressRange {
 pub struct Mac([u8; 6]);
 
 impl Mac {
+    /// Says whether it is a unicast, locally administered one.
+    pub fn is_local(&self) -> bool {
+        self.0[0] & 0x03 == 0x02
+    }
+
     /// Makes a unicast, locally administered address (IEEE 802 §8.2) that keeps 46 bits of `bytes`.
     pub fn local(mut bytes: [u8; 6]) -> Self {
         bytes[0] = (bytes[0] & 0xfc) | 0x02;

@@ -25,11 +25,11 @@ pub fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Makes a rename or a new file in a directory last.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-pub(super) fn directory_of(path: &Path) -> &Path {
+fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Snapshot, wire::VmDecisionWire};
-use crate::model::{DiskName, HostName, Mac, NetworkName, VmName};
+use super::{Claim, Clash, Snapshot, wire::VmDecisionWire};
+use crate::model::{DiskName, Fleet, HostName, Mac, NetworkName, VmName};
 
 /// Everything that was decided: the value behind `freehold.lock`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,20 +87,25 @@ impl Decisions {
         }
     }
 
-    /// Returns what two VMs both claim, in words: a UUID, a MAC, or an address of a network.
-    /// A tombstone's address may be another's by now.
-    pub fn first_clash(&self) -> Option<String> {
-        let mut claims: BTreeMap<String, &VmName> = BTreeMap::new();
+    /// Returns the tombstones that nothing needs any more: VMs that were removed, are not declared,
+    /// and left no disk behind.
+    pub fn prunable(&self, declared: &Fleet, applied: &Snapshot) -> Vec<VmName> {
+        let needed = |name: &VmName| {
+            declared.vms.contains_key(name)
+                || applied.vms.contains_key(name)
+                || applied.kept.iter().any(|kept| kept.vm == *name)
+        };
+        let dead = self.vms.iter().filter(|(name, vm)| vm.removed && !needed(name));
+        dead.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns the first thing that two VMs both claim.
+    pub fn first_clash(&self) -> Option<Clash> {
+        let mut claims = BTreeMap::new();
         for (name, vm) in &self.vms {
-            let uuid = std::iter::once(format!("UUID {}", vm.uuid));
-            let macs = vm.nics.iter().map(|nic| format!("MAC {}", nic.mac));
-            let living = vm.nics.iter().filter(|_| !vm.removed);
-            let addresses = living.filter_map(|nic| {
-                nic.address.map(|address| format!("address {address} of network {}", nic.network))
-            });
-            for claim in uuid.chain(macs).chain(addresses) {
-                if let Some(other) = claims.insert(claim.clone(), name) {
-                    return Some(format!("{other} and {name} both have {claim}"));
+            for claim in Claim::all_of(vm) {
+                if let Some(one) = claims.insert(claim.clone(), name) {
+                    return Some(Clash { one: one.clone(), other: name.clone(), claim });
                 }
             }
         }
@@ -147,10 +152,30 @@ pub(super) mod tests {
 
     #[test]
     fn names_both_claimants() {
+        let clash = |change: fn(&mut VmDecision, &VmDecision)| {
+            let mut decisions = two_vms();
+            let first = decisions.vms.values().next().unwrap().clone();
+            change(decisions.vms.values_mut().last().unwrap(), &first);
+            decisions.first_clash().map(|clash| clash.to_string()).unwrap_or_default()
+        };
+        assert_eq!(clash(|_, _| {}), "");
+        for (change, word) in [
+            ((|vm, first| vm.uuid = first.uuid) as fn(&mut VmDecision, &VmDecision), "UUID"),
+            (|vm, first| vm.nics[0].mac = first.nics[0].mac, "MAC"),
+            (|vm, first| vm.nics[0].address = first.nics[0].address, "address 10.77.0.100"),
+            (|vm, first| vm.disks[0].volume.clone_from(&first.disks[0].volume), "volume"),
+        ] {
+            let said = clash(change);
+            assert!(said.starts_with(&format!("vm web-0 and vm web-1 both have {word}")), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_tombstone_may_be_anothers() {
         let mut decisions = two_vms();
+        let address = decisions.vms.values().next().unwrap().nics[0].address;
+        let last = decisions.vms.values_mut().last().unwrap();
+        (last.nics[0].address, last.removed) = (address, true);
         assert_eq!(decisions.first_clash(), None);
-        let uuid = decisions.vms.values().next().unwrap().uuid;
-        decisions.vms.values_mut().last().unwrap().uuid = uuid;
-        assert!(decisions.first_clash().unwrap().starts_with("web-0 and web-1 both have UUID"));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use super::aside::mv;
+
 /// A file of the state that cannot be read, written or believed.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -63,7 +65,41 @@ pub enum StateError {
         /// The directory.
         path: PathBuf,
         /// Its kind.
-        kind: &'static str,
+        kind: String,
+    },
+    /// A journal continues another history than the state.
+    #[error("{} continues history {have}, the state is of {want}", path.display())]
+    OtherHistory {
+        /// The journal.
+        path: PathBuf,
+        /// The history it names.
+        have: String,
+        /// The state's.
+        want: String,
+    },
+    /// The state is an old one that was put back.
+    #[error("{} has serial {have}, yet {} knows of {serial}", path.display(), newer.display())]
+    Older {
+        /// The state's file.
+        path: PathBuf,
+        /// Its serial.
+        have: u64,
+        /// What knows of a later one.
+        newer: PathBuf,
+        /// The later serial.
+        serial: u64,
+        /// What the user can do.
+        hint: String,
+    },
+    /// The disk has no room for what a run would write; nothing was done yet.
+    #[error("no room for the state: {} needs {} KiB more", path.display(), bytes >> 10)]
+    NoRoom {
+        /// The file that could not be made.
+        path: PathBuf,
+        /// How many bytes it is to have.
+        bytes: u64,
+        /// Why.
+        source: io::Error,
     },
 }
 
@@ -71,9 +107,20 @@ impl StateError {
     /// Returns what the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { .. } => None,
+            Self::Read { path, .. } => {
+                Some(format!("is it another user's? `ls -ld {}` tells", path.display()))
+            }
             Self::Write { .. } => Some("is the disk full, or the folder another user's?".into()),
-            Self::Damaged { hint, .. } => Some(hint.clone()),
+            Self::Damaged { hint, .. } | Self::Older { hint, .. } => Some(hint.clone()),
+            Self::OtherHistory { path, .. } => Some(format!(
+                "put the state.json back that it belongs to; if that is lost, keep it aside: {}",
+                mv(path)
+            )),
+            Self::NoRoom { .. } => Some(
+                "make room on the disk of .freehold/, then run this again: nothing was done \
+                      yet"
+                .into(),
+            ),
             Self::Newer { .. } => Some("use the freehold that wrote it, or a later one".into()),
             Self::OtherFleet { .. } => {
                 Some("was `fleet.id` changed, or the folder copied? put the old id back".into())

@@ -2,41 +2,25 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{
-    Journal, Snapshot, StateError, journal, replace_file,
-    wire::{BodyWire, FORMAT, StateWire},
+    Session, Snapshot, StateError, filesystem::refuse_network_file_system, replace_file, replay,
+    statefile::StateFile,
 };
-use crate::model::{FleetId, hex_of};
-
-/// How many earlier states are kept.
-const HISTORY: usize = 10;
+use crate::model::FleetId;
 
 /// The directory `.freehold` of one fleet.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     directory: PathBuf,
     fleet: FleetId,
-}
-
-/// The store while a run holds its lock; dropping it lets go.
-#[derive(Debug)]
-pub struct Session {
-    store: LocalStore,
-    /// What was done, the journal of a killed run folded in.
-    pub snapshot: Snapshot,
-    /// Whether a run before this one did not end.
-    pub recovered: bool,
-    _lock: File,
 }
 
 /// Who holds the lock, for those who wait.
@@ -67,6 +51,7 @@ impl LocalStore {
 
     /// Makes the directory in this folder, for its owner alone, and returns it.
     pub fn make(folder: &Path) -> Result<PathBuf, StateError> {
+        refuse_network_file_system(folder)?;
         let directory = folder.join(Self::DIRECTORY);
         make_directory(&directory)?;
         Ok(directory)
@@ -79,9 +64,15 @@ impl LocalStore {
 
     /// Reads the state without the lock, the journal folded in.
     pub fn read(&self) -> Result<Snapshot, StateError> {
-        let mut snapshot = self.read_state()?;
-        journal::fold(&self.path("journal.jsonl"), &mut snapshot)?;
-        Ok(snapshot)
+        let read = || {
+            let (mut snapshot, _) = self.file().read()?;
+            replay::fold(&self.path("journal.jsonl"), &mut snapshot)?;
+            Ok(snapshot)
+        };
+        // A run that ended and one that began between the two reads look like an old state.
+        let again =
+            |error| if matches!(error, StateError::Older { .. }) { read() } else { Err(error) };
+        read().or_else(again)
     }
 
     /// Takes the lock and reads the state. `command` is what others are told runs here.
@@ -104,13 +95,17 @@ impl LocalStore {
             Err(error) => return Err(write(&path, error.into())),
         }
         self.write_holder(command)?;
-        let mut snapshot = self.read_state()?;
-        let recovered = journal::fold(&self.path("journal.jsonl"), &mut snapshot)?;
+        let (mut snapshot, mut written) = self.file().read()?;
+        let recovered = replay::fold(&self.path("journal.jsonl"), &mut snapshot)?;
         // A first run's journal can only be folded in when its lineage is on disk.
-        if recovered || !self.path("state.json").exists() {
-            self.write_state(&snapshot)?;
+        if recovered || written.is_empty() {
+            written = self.file().write(&snapshot, &written)?;
         }
-        Ok(Session { store: self.clone(), snapshot, recovered, _lock: lock })
+        Ok(Session { store: self.clone(), snapshot, recovered, written, _lock: lock })
+    }
+
+    pub(super) fn file(&self) -> StateFile {
+        StateFile::of(&self.directory, self.fleet)
     }
 
     fn write_holder(&self, command: &str) -> Result<(), StateError> {
@@ -140,114 +135,6 @@ impl LocalStore {
         }
         "another run".to_owned()
     }
-
-    fn read_state(&self) -> Result<Snapshot, StateError> {
-        let path = self.path("state.json");
-        match fs::read(&path) {
-            Ok(bytes) => self.parse_state(&path, &bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match self.newest_history() {
-                None => Ok(Snapshot::new(self.fleet)),
-                Some(kept) => Err(StateError::Damaged {
-                    path,
-                    why: "it is missing, yet earlier states are there".into(),
-                    hint: format!("put the newest one back: cp {} state.json", kept.display()),
-                }),
-            },
-            Err(source) => Err(StateError::Read { path, source }),
-        }
-    }
-
-    fn parse_state(&self, path: &Path, bytes: &[u8]) -> Result<Snapshot, StateError> {
-        let damaged = |why: String| StateError::Damaged {
-            path: path.to_owned(),
-            why,
-            hint: match self.newest_history() {
-                Some(kept) => format!("an earlier state is in {}", kept.display()),
-                None => "restore it from a backup".into(),
-            },
-        };
-        if bytes.is_empty() {
-            return Err(damaged("it is empty".into()));
-        }
-        let value: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-        let have = value["format"].as_u64().unwrap_or(0);
-        if have > u64::from(FORMAT) {
-            let have = u32::try_from(have).unwrap_or(u32::MAX);
-            return Err(StateError::Newer { path: path.to_owned(), have, know: FORMAT });
-        }
-        let wire: StateWire =
-            serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
-        if wire.checksum != checksum_of(&wire.body) {
-            return Err(damaged("its checksum does not match".into()));
-        }
-        let snapshot = Snapshot::from(wire.body);
-        if snapshot.fleet != self.fleet {
-            let (have, want) = (snapshot.fleet.to_string(), self.fleet.to_string());
-            return Err(StateError::OtherFleet { path: path.to_owned(), have, want });
-        }
-        Ok(snapshot)
-    }
-
-    fn write_state(&self, snapshot: &Snapshot) -> Result<(), StateError> {
-        let body = BodyWire::from(snapshot);
-        let wire = StateWire { format: FORMAT, checksum: checksum_of(&body), body };
-        let mut text = serde_json::to_vec_pretty(&wire).expect("a state is plain JSON");
-        text.push(b'\n');
-        // First what counts: a copy without it would say that the state was lost.
-        let path = self.path("state.json");
-        replace_file(&path, &text, 0o600)
-            .map_err(|source| StateError::Write { path: path.clone(), source })?;
-        if let Err(error) = self.keep_copy(snapshot.serial, &text) {
-            tracing::warn!("no copy of the state is kept in history: {error}");
-        }
-        self.trim_history();
-        Ok(())
-    }
-
-    fn keep_copy(&self, serial: u64, text: &[u8]) -> io::Result<()> {
-        let history = self.path("history");
-        fs::create_dir_all(&history)?;
-        replace_file(&history.join(format!("state-{serial:08}.json")), text, 0o600)
-    }
-
-    fn history(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.path("history")).into_iter().flatten().flatten();
-        let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-        paths.sort();
-        paths
-    }
-
-    fn newest_history(&self) -> Option<PathBuf> {
-        self.history().pop()
-    }
-
-    fn trim_history(&self) {
-        let paths = self.history();
-        let surplus = paths.len().saturating_sub(HISTORY);
-        for path in &paths[..surplus] {
-            if let Err(error) = fs::remove_file(path) {
-                tracing::warn!("cannot remove {}: {error}", path.display());
-            }
-        }
-    }
-}
-
-impl Session {
-    /// Begins the journal of this run; its end is [`Session::save`].
-    pub fn begin(&self) -> Result<Journal, StateError> {
-        let path = self.store.path("journal.jsonl");
-        Journal::begin(&path, self.snapshot.lineage, self.snapshot.serial + 1)
-    }
-
-    /// Writes the state of a run that ended: the next serial. From then on its journal is history.
-    pub fn save(&mut self, mut snapshot: Snapshot) -> Result<(), StateError> {
-        snapshot.serial = self.snapshot.serial + 1;
-        self.store.write_state(&snapshot)?;
-        self.snapshot = snapshot;
-        Ok(())
-    }
 }
 
 fn make_directory(directory: &Path) -> Result<(), StateError> {
@@ -266,30 +153,10 @@ fn flock_soon(lock: &File) -> rustix::io::Result<()> {
     flock(lock, FlockOperation::NonBlockingLockExclusive)
 }
 
-fn checksum_of(body: &BodyWire) -> String {
-    let text = serde_json::to_vec(body).expect("a state is plain JSON");
-    hex_of(&Sha256::digest(&text))
-}
-
-/// flock is not to be believed where another machine may hold the file (`statfs(2)` magics).
-fn refuse_network_file_system(directory: &Path) -> Result<(), StateError> {
-    let read = |source: io::Error| StateError::Read { path: directory.to_owned(), source };
-    let magic = statfs(directory).map_err(|error| read(error.into()))?.f_type;
-    let kind = match magic {
-        0x6969 => "NFS",
-        0xff53_4d42 | 0xfe53_4d42 | 0x517b => "SMB",
-        0x0102_1997 => "9p",
-        0x00c3_6400 => "Ceph",
-        0x5346_414f => "AFS",
-        _ => return Ok(()),
-    };
-    Err(StateError::NetworkFileSystem { path: directory.to_owned(), kind })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::decisions::tests::two_vms;
+    use crate::state::{decisions::tests::two_vms, statefile::HISTORY};
 
     fn store() -> (tempfile::TempDir, LocalStore) {
         let folder = tempfile::tempdir().unwrap();
@@ -308,7 +175,7 @@ mod tests {
         }
         assert_eq!(store.read().unwrap(), session.snapshot);
         assert_eq!(session.snapshot.serial, 12);
-        assert_eq!(store.history().len(), HISTORY);
+        assert_eq!(store.file().history().len(), HISTORY);
     }
 
     #[test]

@@ -11,14 +11,19 @@ use super::{
 };
 use crate::model::{DiskName, Edit, EditKey, FleetId, HostName, Mac, NetworkName, VmName};
 
-/// The format written today, of `state.json`, `journal.jsonl` and `freehold.lock`.
-pub(super) const FORMAT: u32 = 1;
+/// The format of `state.json` written today.
+pub(super) const STATE_FORMAT: u32 = 1;
+
+/// The format of `freehold.lock` written today. Format 1 names no fleet and has no last line.
+pub(super) const LOCK_FORMAT: u32 = 2;
 
 /// `freehold.lock`, as TOML.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LockWire {
     pub format: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<FleetId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
     #[serde(default)]
@@ -62,20 +67,20 @@ pub(super) struct DiskDecisionWire {
     pub volume: String,
 }
 
-impl From<&Decisions> for LockWire {
-    fn from(decisions: &Decisions) -> Self {
+impl LockWire {
+    pub(super) fn of(decisions: &Decisions, fleet: FleetId) -> Self {
         Self {
-            format: FORMAT,
+            format: LOCK_FORMAT,
+            fleet: Some(fleet),
             identity: decisions.identity.clone(),
-            vm: decisions.vms.iter().map(|(name, vm)| (name.clone(), vm.into())).collect(),
+            vm: vms_of(decisions),
         }
     }
 }
 
 impl From<LockWire> for Decisions {
     fn from(wire: LockWire) -> Self {
-        let vms = wire.vm.into_iter().map(|(name, vm)| (name, vm.into())).collect();
-        Self { identity: wire.identity, vms }
+        decisions_of(wire.identity, wire.vm)
     }
 }
 
@@ -83,6 +88,15 @@ impl From<VmDecision> for VmDecisionWire {
     fn from(vm: VmDecision) -> Self {
         Self::from(&vm)
     }
+}
+
+fn vms_of(decisions: &Decisions) -> BTreeMap<VmName, VmDecisionWire> {
+    decisions.vms.iter().map(|(name, vm)| (name.clone(), vm.into())).collect()
+}
+
+fn decisions_of(identity: Option<String>, vms: BTreeMap<VmName, VmDecisionWire>) -> Decisions {
+    let vms = vms.into_iter().map(|(name, vm)| (name, vm.into())).collect();
+    Decisions { identity, vms }
 }
 
 impl From<&VmDecision> for VmDecisionWire {
@@ -290,13 +304,12 @@ impl From<&Snapshot> for BodyWire {
             why: pending.why.clone(),
             edits: pending.edits.clone(),
         });
-        let decisions = LockWire::from(&state.decisions);
         Self {
             lineage: state.lineage,
             serial: state.serial,
             fleet: state.fleet,
-            identity: decisions.identity,
-            decisions: decisions.vm,
+            identity: state.decisions.identity.clone(),
+            decisions: vms_of(&state.decisions),
             hosts: state.hosts.clone(),
             vms: state.vms.iter().map(|(name, vm)| (name.clone(), vm.into())).collect(),
             networks: state.networks.clone(),
@@ -309,7 +322,6 @@ impl From<&Snapshot> for BodyWire {
 
 impl From<BodyWire> for Snapshot {
     fn from(wire: BodyWire) -> Self {
-        let lock = LockWire { format: FORMAT, identity: wire.identity, vm: wire.decisions };
         let kept = wire.kept.into_iter().map(|kept| KeptDisk {
             vm: kept.vm,
             disk: kept.disk,
@@ -325,7 +337,7 @@ impl From<BodyWire> for Snapshot {
             lineage: wire.lineage,
             serial: wire.serial,
             fleet: wire.fleet,
-            decisions: lock.into(),
+            decisions: decisions_of(wire.identity, wire.decisions),
             hosts: wire.hosts,
             vms: wire.vms.into_iter().map(|(name, vm)| (name, vm.into())).collect(),
             networks: wire.networks,

@@ -213,7 +213,7 @@ impl Bed {
     }
 
     pub(crate) fn lock(&self) -> LockFile {
-        LockFile::of(self.folder.path())
+        LockFile::of(self.folder.path(), self.fleet().id)
     }
 
     pub(crate) fn decided(&self) -> Decisions {

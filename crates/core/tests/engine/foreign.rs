@@ -216,7 +216,9 @@ async fn a_state_put_back_from_an_old_copy_is_noticed() {
     }
     let (new, card) = (std::fs::read(&path).unwrap(), bed.snapshot().serial);
     std::fs::write(&path, old).unwrap();
+    // All of the folder is old: by its own files one could tell.
     std::fs::remove_file(bed.store().path("journal.jsonl")).unwrap();
+    std::fs::remove_dir_all(bed.store().path("history")).unwrap();
     let calls = bed.hosts[&host("rack1")].calls().len();
     for _ in 0..2 {
         let ran = bed.apply(&all()).await;

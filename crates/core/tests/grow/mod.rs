@@ -181,5 +181,5 @@ async fn apply(folder: &Path, simulated: &[SimulatedHost], name: &str) {
         disks.iter_mut().for_each(|disk| disk.there = false);
     }
     session.save(snapshot).unwrap();
-    LockFile::of(folder).write(&story.decisions).unwrap();
+    LockFile::of(folder, story.fleet.id).write(&story.decisions).unwrap();
 }

@@ -1,0 +1,200 @@
+//! What a journal says, read back: a killed run folded into the state.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use uuid::Uuid;
+
+use super::{
+    Outcome, Snapshot, StateError,
+    aside::mv,
+    line::{Chain, JOURNAL_FORMAT, Line},
+};
+
+/// The run that a journal is of.
+#[derive(Debug)]
+pub(super) struct Run {
+    lineage: Uuid,
+    serial: u64,
+    /// What it did. Damage here is nobody's concern when the run is in the state already.
+    lines: Result<Vec<Line>, StateError>,
+}
+
+/// How a journal stands to a state.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Everything it tells is in the state.
+    Saved,
+    /// So too, but it is not what we wrote.
+    SavedAndDamaged,
+}
+
+/// Takes into the snapshot what a journal says happened after it; returns whether that was anything.
+pub(super) fn fold(path: &Path, snapshot: &mut Snapshot) -> Result<bool, StateError> {
+    let Some(run) = Run::read(path)? else { return Ok(false) };
+    run.refuse_foreign(path, snapshot)?;
+    if run.serial <= snapshot.serial {
+        return Ok(false);
+    }
+    let lines = run.lines?;
+    fold_lines(&lines, snapshot);
+    snapshot.serial = run.serial;
+    Ok(!lines.is_empty())
+}
+
+/// Says how the journal that a new one is to replace stands to the state; `None` is no journal.
+/// One that tells of more than the state knows is refused: it must not be lost.
+pub(super) fn standing(path: &Path, snapshot: &Snapshot) -> Result<Option<Standing>, StateError> {
+    let Some(run) = Run::read(path)? else { return Ok(None) };
+    run.refuse_foreign(path, snapshot)?;
+    let saved = run.serial <= snapshot.serial;
+    match run.lines {
+        Ok(lines) if saved || lines.is_empty() => Ok(Some(Standing::Saved)),
+        Err(_) if saved => Ok(Some(Standing::SavedAndDamaged)),
+        Ok(_) => Err(StateError::Damaged {
+            path: path.to_owned(),
+            why: format!("it tells of run {}, which is not in the state", run.serial),
+            hint: "run this again: it is taken in when a run begins".into(),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+impl Run {
+    fn read(path: &Path) -> Result<Option<Self>, StateError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
+        };
+        // A journal comes into being with its first line whole.
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let Some((first, rest)) = end.map(|end| bytes.split_at(end + 1)) else {
+            let why = if bytes.is_empty() { "it is empty" } else { "its first line is torn" };
+            return Err(damaged(path, why.to_owned()));
+        };
+        let first = text_of(path, 0, &first[..first.len() - 1])?;
+        let format = format_of(first);
+        if format > JOURNAL_FORMAT {
+            let (path, have, know) = (path.to_owned(), format, JOURNAL_FORMAT);
+            return Err(StateError::Newer { path, have, know });
+        }
+        let mut reader = Reader { path, chain: Chain::is_sealed(first).then(Chain::default) };
+        match reader.line(0, first)? {
+            Line::Begin { format, lineage, serial }
+                if (1..=JOURNAL_FORMAT).contains(&format)
+                    && (format == 1) == reader.chain.is_none() =>
+            {
+                Ok(Some(Self { lineage, serial, lines: reader.rest(rest) }))
+            }
+            _ => Err(damaged(path, "line 1: it does not say which run this is".into())),
+        }
+    }
+
+    /// Refuses a journal of another history, and one that continues a later state.
+    fn refuse_foreign(&self, path: &Path, snapshot: &Snapshot) -> Result<(), StateError> {
+        if self.lineage != snapshot.lineage {
+            return Err(StateError::OtherHistory {
+                path: path.to_owned(),
+                have: self.lineage.to_string(),
+                want: snapshot.lineage.to_string(),
+            });
+        }
+        if self.serial > snapshot.serial + 1 {
+            return Err(StateError::Older {
+                path: path.with_file_name("state.json"),
+                have: snapshot.serial,
+                newer: path.to_owned(),
+                serial: self.serial - 1,
+                hint: "put the state back that was there last: .freehold/ is an old copy, or half \
+                       of one"
+                    .into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Reads the lines of one journal in turn.
+struct Reader<'a> {
+    path: &'a Path,
+    /// `None` in format 1, whose lines have no sum.
+    chain: Option<Chain>,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, number: usize, text: &str) -> Result<Line, StateError> {
+        let line = match &mut self.chain {
+            Some(chain) => chain.open(text),
+            None => Line::parse(text).map_err(|error| error.to_string()),
+        };
+        line.map_err(|why| damaged(self.path, format!("line {}: {why}", number + 1)))
+    }
+
+    /// Reads all lines but the first. The last one may be torn by a power cut and then never took
+    /// effect.
+    fn rest(&mut self, bytes: &[u8]) -> Result<Vec<Line>, StateError> {
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let (whole, tail) = bytes.split_at(whole);
+        let mut lines = Vec::new();
+        for (index, line) in whole.split_inclusive(|byte| *byte == b'\n').enumerate() {
+            let text = text_of(self.path, index + 1, &line[..line.len() - 1])?;
+            lines.push(self.line(index + 1, text)?);
+        }
+        // A file system may have noted the length before the bytes.
+        let written = tail.iter().rposition(|byte| *byte != 0).map_or(0, |end| end + 1);
+        let tail = &tail[..written];
+        if !is_torn(tail) {
+            let number = lines.len() + 1;
+            lines.push(self.line(number, text_of(self.path, number, tail)?)?);
+        }
+        Ok(lines)
+    }
+}
+
+/// Says whether this is the beginning of a line and no more.
+fn is_torn(tail: &[u8]) -> bool {
+    match std::str::from_utf8(tail) {
+        Ok(text) => Line::parse(text).is_err_and(|error| error.is_eof()),
+        // Cut in the middle of a character.
+        Err(error) => error.error_len().is_none(),
+    }
+}
+
+/// Returns the format a first line names, were it damaged otherwise; 0 where it names none.
+fn format_of(first: &str) -> u32 {
+    let value: serde_json::Value = serde_json::from_str(first).unwrap_or_default();
+    value["format"].as_u64().map_or(0, |format| u32::try_from(format).unwrap_or(u32::MAX))
+}
+
+fn text_of<'a>(path: &Path, number: usize, line: &'a [u8]) -> Result<&'a str, StateError> {
+    std::str::from_utf8(line)
+        .map_err(|_| damaged(path, format!("line {}: it is no text", number + 1)))
+}
+
+fn damaged(path: &Path, why: String) -> StateError {
+    let hint = format!(
+        "keep it aside: {}\nwhat its run made is then shown by `freehold plan` and not touched",
+        mv(path)
+    );
+    StateError::Damaged { path: path.to_owned(), why, hint }
+}
+
+fn fold_lines(lines: &[Line], snapshot: &mut Snapshot) {
+    let mut settling = BTreeMap::new();
+    for line in lines {
+        match line {
+            Line::Begin { .. } => {}
+            Line::Intent { step, claims, settles, .. } => {
+                for fact in claims {
+                    snapshot.fold(&fact.clone().into());
+                }
+                settling.insert(*step, settles);
+            }
+            Line::Outcome { step, how: Outcome::Done } => {
+                let facts = settling.remove(step).into_iter().flatten();
+                facts.for_each(|fact| snapshot.fold(&fact.clone().into()));
+            }
+            Line::Outcome { .. } => {}
+        }
+    }
+}
