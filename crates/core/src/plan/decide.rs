@@ -31,7 +31,8 @@ pub fn decide(
     identity: &str,
     keys: HostKeys<'_>,
 ) -> Result<Decisions, Vec<PlanProblem>> {
-    let mut chooser = Chooser::new(fleet, snapshot, known_decisions(fleet, lock, snapshot)?);
+    let known = known_decisions(fleet, lock, snapshot);
+    let mut chooser = Chooser::new(fleet, snapshot, lock, known);
     chooser.check_identity(identity);
     chooser.decided.identity = Some(identity.to_owned());
     // Fixed addresses first: what is handed out must not take one of them.
@@ -41,35 +42,48 @@ pub fn decide(
     for vm in fleet.vms.values() {
         chooser.decide_vm(vm, keys);
     }
+    if chooser.problems.is_empty() {
+        // State and lock are each free of these, and can still speak against each other.
+        chooser.problems.extend(chooser.decided.first_clash().map(PlanProblem::Clash));
+    }
     if chooser.problems.is_empty() { Ok(chooser.decided) } else { Err(chooser.problems) }
 }
 
 /// Returns the lock's decisions, overruled by what was applied.
-fn known_decisions(
-    fleet: &Fleet,
-    lock: &Decisions,
-    snapshot: &Snapshot,
-) -> Result<Decisions, Vec<PlanProblem>> {
+fn known_decisions(fleet: &Fleet, lock: &Decisions, snapshot: &Snapshot) -> Decisions {
     let mut known = lock.clone();
     known.identity = lock.identity.clone().or_else(|| snapshot.decisions.identity.clone());
-    let mut problems = Vec::new();
     for (name, applied) in &snapshot.decisions.vms {
-        if let (Some(locked), Some(record)) = (lock.vms.get(name), snapshot.vms.get(name))
-            && locked.host != record.host
-        {
-            problems.push(PlanProblem::HostDisagrees {
-                vm: name.clone(),
-                applied: record.host.clone(),
-                locked: locked.host.clone(),
-            });
-        }
-        if snapshot.vms.contains_key(name) || !known.vms.contains_key(name) {
-            known.vms.insert(name.clone(), applied.clone());
+        match lock.vms.get(name) {
+            Some(locked) if snapshot.vms.contains_key(name) => {
+                known.vms.insert(name.clone(), with_later(applied.clone(), locked));
+            }
+            Some(_) => {}
+            None => {
+                known.vms.insert(name.clone(), applied.clone());
+            }
         }
     }
     known.bury(snapshot);
     rename(fleet, snapshot, &mut known);
-    if problems.is_empty() { Ok(known) } else { Err(problems) }
+    known
+}
+
+/// Adds what the lock holds beyond what was applied: interfaces and disks decided since.
+fn with_later(mut applied: VmDecision, locked: &VmDecision) -> VmDecision {
+    let mut made: Vec<_> = applied.nics.iter().map(|nic| nic.network.clone()).collect();
+    for nic in &locked.nics {
+        match made.iter().position(|network| *network == nic.network) {
+            Some(found) => drop(made.remove(found)),
+            None => applied.nics.push(nic.clone()),
+        }
+    }
+    for disk in &locked.disks {
+        if applied.disks.iter().all(|made| made.name != disk.name) {
+            applied.disks.push(disk.clone());
+        }
+    }
+    applied
 }
 
 /// Gives renamed VMs what was decided under their earlier names. What was applied under one of them
@@ -92,6 +106,7 @@ fn rename(fleet: &Fleet, snapshot: &Snapshot, known: &mut Decisions) {
 struct Chooser<'a> {
     fleet: &'a Fleet,
     snapshot: &'a Snapshot,
+    lock: &'a Decisions,
     decided: Decisions,
     problems: Vec<PlanProblem>,
     taken: BTreeMap<(NetworkName, Ipv4Addr), VmName>,
@@ -100,25 +115,49 @@ struct Chooser<'a> {
 }
 
 impl<'a> Chooser<'a> {
-    fn new(fleet: &'a Fleet, snapshot: &'a Snapshot, decided: Decisions) -> Self {
+    fn new(
+        fleet: &'a Fleet,
+        snapshot: &'a Snapshot,
+        lock: &'a Decisions,
+        decided: Decisions,
+    ) -> Self {
         let uuids = decided.vms.values().map(|vm| vm.uuid).collect();
         let macs = decided.vms.values().flat_map(|vm| vm.nics.iter().map(|nic| nic.mac)).collect();
         let (problems, taken) = (Vec::new(), BTreeMap::new());
-        let mut chooser = Self { fleet, snapshot, decided, problems, taken, uuids, macs };
-        // An address may stand in several decisions: who holds it has the last word, then who
-        // comes back.
-        let mut vms: Vec<_> = chooser.decided.vms.iter().collect();
-        vms.sort_by_key(|(name, _)| (chooser.holds(name), fleet.vms.contains_key(*name)));
-        let mut taken = BTreeMap::new();
-        for (name, vm) in vms {
+        let mut chooser = Self { fleet, snapshot, lock, decided, problems, taken, uuids, macs };
+        chooser.taken = chooser.claims();
+        chooser
+    }
+
+    /// Returns whose each address is. One may stand in several decisions: who holds it has the last
+    /// word, then who is to get it by the lock, then who comes back.
+    fn claims(&self) -> BTreeMap<(NetworkName, Ipv4Addr), VmName> {
+        let rank = |name: &VmName| match (self.holds(name), self.fleet.vms.contains_key(name)) {
+            (false, false) => 0,
+            (false, true) => 1,
+            (true, false) => 3,
+            (true, true) => 4,
+        };
+        let known = self.decided.vms.iter().map(|(name, vm)| (rank(name), name, vm));
+        let of_made =
+            self.lock.vms.iter().filter(|(name, _)| self.snapshot.vms.contains_key(*name));
+        let mut vms: Vec<_> = known.chain(of_made.map(|(name, vm)| (2, name, vm))).collect();
+        vms.sort_by_key(|(rank, ..)| *rank);
+        let mut claims = BTreeMap::new();
+        for (_, name, vm) in vms {
             for nic in &vm.nics {
                 if let Some(address) = nic.address {
-                    taken.insert((nic.network.clone(), address), name.clone());
+                    claims.insert((nic.network.clone(), address), name.clone());
                 }
             }
         }
-        chooser.taken = taken;
-        chooser
+        claims
+    }
+
+    /// Says whether an address is a VM's, rather than one the lock alone says it is to get.
+    fn has(&self, vm: &VmName, (network, address): &(NetworkName, Ipv4Addr)) -> bool {
+        let nics = self.decided.vms.get(vm).map(|vm| vm.nics.as_slice()).unwrap_or_default();
+        nics.iter().any(|nic| nic.network == *network && nic.address == Some(*address))
     }
 
     /// Says whether a VM has what was decided about it: it was made, or is declared and was not
@@ -156,7 +195,9 @@ impl<'a> Chooser<'a> {
             let NicAddress::Fixed(address) = nic.address else { continue };
             let claim = (nic.network.clone(), address);
             match self.taken.get(&claim) {
-                Some(other) if *other != vm.name && self.holds(other) => {
+                Some(other)
+                    if *other != vm.name && self.holds(other) && self.has(other, &claim) =>
+                {
                     self.problems.push(PlanProblem::AddressTaken {
                         vm: vm.name.clone(),
                         address,
@@ -216,13 +257,22 @@ impl<'a> Chooser<'a> {
                 Some(before) => before.mac,
                 None => self.fresh_mac(&vm.name, index),
             };
-            let address = self.decide_address(vm, nic, before.and_then(|before| before.address));
+            let locked = self.lock.vms.get(&vm.name).and_then(|locked| locked.nics.get(index));
+            let locked = locked.filter(|locked| locked.network == nic.network);
+            let before = [before.as_ref(), locked].map(|nic| nic.and_then(|nic| nic.address));
+            let address = self.decide_address(vm, nic, before);
             nics.push(NicDecision { network: nic.network.clone(), mac, address });
         }
         nics
     }
 
-    fn decide_address(&mut self, vm: &Vm, nic: &Nic, old: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
+    /// Decides an address; of `before` the first that still fits stays.
+    fn decide_address(
+        &mut self,
+        vm: &Vm,
+        nic: &Nic,
+        before: [Option<Ipv4Addr>; 2],
+    ) -> Option<Ipv4Addr> {
         match nic.address {
             NicAddress::Dhcp => None,
             NicAddress::Fixed(address) => Some(address),
@@ -232,10 +282,10 @@ impl<'a> Chooser<'a> {
                 let fits = |address: &Ipv4Addr| {
                     network.subnet.is_some_and(|subnet| subnet.contains(address))
                 };
-                if let Some(address) = old.filter(fits)
-                    && self.taken.get(&claim(address)) == Some(&vm.name)
-                {
-                    return Some(address);
+                let own = |address: &Ipv4Addr| self.taken.get(&claim(*address)) == Some(&vm.name);
+                let stays = before.into_iter().flatten().find(|old| fits(old) && own(old));
+                if stays.is_some() {
+                    return stays;
                 }
                 let candidates = || network.addresses.iter().flat_map(AddressRange::addresses);
                 let usable = |address: &Ipv4Addr| network.gateway != Some(*address);

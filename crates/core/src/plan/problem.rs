@@ -1,6 +1,9 @@
 //! Why no plan can be made.
 
-use crate::model::{HostName, NetworkName, VmName};
+use crate::{
+    model::{NetworkName, VmName},
+    state::Clash,
+};
 
 /// Something the text asks for that cannot be decided.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,16 +36,9 @@ pub enum PlanProblem {
         /// Fingerprint in the lock.
         want: String,
     },
-    /// A VM of the state has gone to another host in the lock.
-    #[error("vm {vm} was made on {applied}, freehold.lock says {locked}")]
-    HostDisagrees {
-        /// The VM.
-        vm: VmName,
-        /// Where it was made.
-        applied: HostName,
-        /// What the lock says.
-        locked: HostName,
-    },
+    /// Two VMs have the same: the one in the state, the other in the lock.
+    #[error("{0}")]
+    Clash(Clash),
     /// A name given on the command line is no VM of the fleet or the state.
     #[error("no vm is named {0}")]
     NoSuchVm(String),
@@ -62,9 +58,11 @@ impl PlanProblem {
                  derive from it"
                     .into()
             }
-            Self::HostDisagrees { .. } => {
-                "restore freehold.lock; moving a VM to another host is not supported yet".into()
-            }
+            Self::Clash(_) => "one of them stands in .freehold/state.json, the other in \
+                               freehold.lock alone: put the committed lock back (git checkout \
+                               freehold.lock), or delete the [vm] table of the one that was never \
+                               applied"
+                .into(),
             Self::NoSuchVm(_) => "`freehold status` lists them".into(),
         }
     }

@@ -9,6 +9,7 @@ mod changes;
 mod decide;
 mod faults;
 mod foreign;
+mod locked;
 mod outside;
 mod random;
 mod ready;
