@@ -97,6 +97,11 @@ impl Bed {
         self.write("fleet.hcl", &text.replace(from, to))
     }
 
+    /// Writes what is new into `freehold.lock`; returns what was said, were it a refusal.
+    pub fn decide(&self) -> Result<Output> {
+        self.freehold(&["plan", "--lock"]).output()
+    }
+
     /// Prepares a run of `freehold` here; no terminal, five minutes.
     pub fn freehold(&self, arguments: &[&str]) -> Run {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -105,8 +110,13 @@ impl Bed {
         run.args(arguments).within(self.path()).limit(Duration::from_mins(5))
     }
 
-    /// Runs `freehold`, which must end with this status; returns what it said.
+    /// Runs `freehold`, which must end with this status; returns what it said. Before an `apply`
+    /// what is new is decided, as whoever has no terminal must; where that is refused, the apply
+    /// says why.
     pub fn expect(&self, status: i32, arguments: &[&str]) -> Result<Output> {
+        if arguments.contains(&"apply") {
+            self.decide()?;
+        }
         let output = self.freehold(arguments).output()?;
         if output.status != status {
             bail!("freehold {} should end with {status}: {output}", arguments.join(" "));

@@ -115,6 +115,7 @@ fn a_killed_apply_is_finished_by_the_next() {
     let text = Text { name: "bravo", tens: 11, vms };
     let bed = Bed::new(&lab, &text.whole(&lab)).unwrap();
     let _clean = CleanUp(&bed);
+    bed.expect(0, &["plan", "--lock"]).unwrap();
     let mut begun = 0;
     // Kills fall on whatever is under way; the image is brought in the first of them.
     for millis in [150, 300, 450, 600, 750, 900] {

@@ -332,6 +332,7 @@ fn this_machines_own_libvirt_is_a_host_too() {
     let blocks = image("blank.qcow2", &sha256) + &host + &idle("local", "host.here", "");
     bed.write("fleet.hcl", &fleet("local", &blocks)).unwrap();
     inside(&["init"]);
+    inside(&["plan", "--lock"]);
     inside(&["apply", "--yes"]);
     let shown = domains(&lab, "rack1", "local");
     let plan = inside(&["plan"]);

@@ -277,6 +277,7 @@ fn of_two_runs_at_once_one_is_told_of_the_other() {
     let lab = lab();
     let bed = bed(&lab, "ataonce", &(RACK1.to_owned() + &idle("ataonce", "host.rack1", "")));
     let _gone = Gone(&bed, "ataonce");
+    bed.expect(0, &["plan", "--lock"]).unwrap();
     let ends = std::thread::scope(|scope| {
         let run = || bed.freehold(&["apply", "--yes"]).output().unwrap();
         let both = [scope.spawn(run), scope.spawn(run)];

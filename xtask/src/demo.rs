@@ -70,6 +70,7 @@ fn show(lab: &Lab) -> Result<()> {
     demo.freehold("begin: the identity secret, out of git", &["init"])?;
     demo.freehold("check the text; no host is asked", &["check"])?;
     demo.freehold("what would be done", &["plan"])?;
+    demo.freehold("decide hosts, addresses, keys: freehold.lock", &["plan", "--lock"])?;
     demo.freehold("do it: 3 VMs on 2 hosts, names and targets", &["apply", "--yes"])?;
     demo.freehold("what is there", &["status"])?;
     demo.names()?;

@@ -13,6 +13,7 @@ use crate::{
     ask,
     carry::{carry_out, settle_empty},
     context::{Context, Prepared, known_vms},
+    decided::Decided,
     failure::{Exit, Failure},
     plan::{show, tell_unreached},
     screen::{self, Output},
@@ -29,7 +30,13 @@ pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     }
     let snapshot = session.snapshot.clone();
     let scope = scope_of(&context, &snapshot, &apply.part)?;
-    let prepared = Prepared::gather(&context, snapshot, (Goal::Converge, scope), &*output).await?;
+    let decided = Decided::of(&context, &snapshot)?;
+    decided.tell();
+    if apply.locked || !ask::somebody() {
+        decided.refuse_open()?;
+    }
+    let ask = (Goal::Converge, scope);
+    let prepared = Prepared::gather_decided(&context, decided, snapshot, ask, &*output).await?;
     let plan = prepared.plan().await;
     plan_and_run(prepared, plan, &apply.consent, &mut session, output).await
 }

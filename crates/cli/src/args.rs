@@ -42,6 +42,9 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Make hosts, DNS and targets as declared
     Apply(Apply),
+    /// Tend freehold.lock; asks no host
+    #[command(subcommand)]
+    Lock(Lock),
     /// Take VMs away; disks go to the trash
     Destroy(Destroy),
     /// Make VMs again: their disks go to the trash, kept ones stay
@@ -63,6 +66,21 @@ pub(crate) struct Init {
     pub(crate) name: Option<String>,
 }
 
+/// `lock`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lock {
+    /// Forget removed VMs that are no longer declared and left no disk
+    Prune(Prune),
+}
+
+/// `lock prune`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Prune {
+    /// Show which; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 /// `apply`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Apply {
@@ -70,6 +88,9 @@ pub(crate) struct Apply {
     pub(crate) part: Part,
     #[command(flatten)]
     pub(crate) consent: ConsentArgs,
+    /// Refuse to decide anything that freehold.lock does not hold; implied without a terminal
+    #[arg(long)]
+    pub(crate) locked: bool,
     /// Write the plan and what happens to stdout as JSON, one object a line
     #[arg(long)]
     pub(crate) json: bool,
@@ -89,6 +110,9 @@ pub(crate) struct PlanArgs {
     /// Exit 5 when there is anything to do
     #[arg(long)]
     pub(crate) check: bool,
+    /// Decide hosts, addresses, UUIDs and keys and write freehold.lock; asks no host
+    #[arg(long, conflicts_with_all = ["out", "json", "check", "names", "hosts"])]
+    pub(crate) lock: bool,
 }
 
 impl Part {

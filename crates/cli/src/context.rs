@@ -12,8 +12,7 @@ use freehold_core::{
     host::{self, ConnectOptions, Files, Guest, GuestTarget, Host},
     model::{self, Fleet, HostName, Place, VmName},
     plan::{
-        Draft, Goal, Held, Object, Plan, Scope, Withheld, World, abandoned, asked_address, decide,
-        draft,
+        Draft, Goal, Held, Object, Plan, Scope, Withheld, World, abandoned, asked_address, draft,
     },
     plugins::{Hosts, Plugin},
     seed::{Guests, Identity},
@@ -23,6 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     args::Args,
+    decided::Decided,
     failure::{Exit, Failure},
 };
 
@@ -149,12 +149,19 @@ impl<'a> Prepared<'a> {
         (goal, scope): (Goal, Scope),
         listener: &dyn Listener,
     ) -> Result<Self, Failure> {
-        let identity = context.identity()?;
-        let lock = context.lock.read()?;
-        let fingerprint = identity.fingerprint();
-        let guests = Guests::new(identity, context.fleet.id);
-        let keys = |vm: &VmName, epoch: u32| guests.host_key(vm, epoch);
-        let decisions = decide(&context.fleet, &lock, &snapshot, &fingerprint, &keys)?;
+        let decided = Decided::of(context, &snapshot)?;
+        Self::gather_decided(context, decided, snapshot, (goal, scope), listener).await
+    }
+
+    /// Reaches and reads everything for what was decided from this snapshot.
+    pub(crate) async fn gather_decided(
+        context: &'a Context,
+        decided: Decided,
+        snapshot: Snapshot,
+        (goal, scope): (Goal, Scope),
+        listener: &dyn Listener,
+    ) -> Result<Self, Failure> {
+        let Decided { guests, decisions, .. } = decided;
         let reached = context.reach(listener).await;
         let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let plugins = context.plugins(&decisions, &reached.hosts)?;

@@ -6,8 +6,10 @@ mod ask;
 mod carry;
 mod check;
 mod context;
+mod decided;
 mod failure;
 mod init;
+mod lock;
 mod plan;
 mod screen;
 mod ssh;
@@ -17,7 +19,7 @@ use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
 use clap::Parser;
 
-use args::{Args, Command};
+use args::{Args, Command, Lock};
 use failure::{Exit, Failure};
 
 /// How long a frozen libvirt may hold up the end.
@@ -50,11 +52,13 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
     match &args.command {
         Command::Init(init) => init::run(args, init),
         Command::Check => check::run(args),
+        Command::Plan(plan) if plan.lock => lock::decide(args),
         Command::Plan(plan) => plan::run(args, plan).await,
         Command::Replace(replace) => apply::replace(args, replace).await,
         Command::Adopt(adopt) => apply::adopt(args, adopt).await,
         Command::Forget(forget) => apply::forget(args, forget),
         Command::Apply(apply) => apply::run(args, apply).await,
+        Command::Lock(Lock::Prune(prune)) => lock::prune(args, prune),
         Command::Destroy(destroy) => apply::destroy(args, destroy).await,
         Command::Status => status::run(args).await,
         Command::Ssh(ssh) => ssh::run(args, ssh),

@@ -7,6 +7,7 @@ use crate::{
     args::{Args, PlanArgs},
     carry::{exit_of_held, worst},
     context::{Context, Prepared},
+    decided::Decided,
     failure::{Exit, Failure, exit_of},
     screen::{self, Output, Screen},
 };
@@ -15,8 +16,10 @@ pub(crate) async fn run(args: &Args, arguments: &PlanArgs) -> Result<Exit, Failu
     let context = Context::open(args)?;
     let snapshot = context.store.read()?;
     let scope = scope_of(&context, &snapshot, &arguments.part)?;
-    let ask = (Goal::Converge, scope);
-    let prepared = Prepared::gather(&context, snapshot, ask, &Screen::new()).await?;
+    let decided = Decided::of(&context, &snapshot)?;
+    decided.tell();
+    let (ask, listener) = ((Goal::Converge, scope), Screen::new());
+    let prepared = Prepared::gather_decided(&context, decided, snapshot, ask, &listener).await?;
     let plan = prepared.plan().await;
     show(&plan, &Output::of(arguments.json));
     tell_unreached(&prepared);

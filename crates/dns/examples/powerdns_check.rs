@@ -173,7 +173,7 @@ fn fleet(id: FleetId, ttl: u32) -> Fleet {
     };
     Fleet {
         moved: BTreeMap::new(),
-        retain: std::time::Duration::default(),
+        retain: Duration::default(),
         digest: freehold_core::model::Digest::default(),
         name: "check".to_owned(),
         id,

@@ -25,7 +25,10 @@ impl Subject {
     pub(super) fn new(lab: &Lab, vms: usize) -> Result<Self> {
         let text = fleet(lab.image(), &lab.image_sha256()?, vms);
         let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/freehold");
-        Ok(Self { bed: Bed::new(lab, &text)?.with_binary(release), vms })
+        let bed = Bed::new(lab, &text)?.with_binary(release);
+        let decided = bed.decide()?;
+        ensure!(decided.success(), "plan --lock: {decided}");
+        Ok(Self { bed, vms })
     }
 
     pub(super) fn apply(&self) -> Result<Applied> {

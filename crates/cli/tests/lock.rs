@@ -1,0 +1,247 @@
+//! The command and `freehold.lock`: what it decides, what it refuses, what it leaves alone. No host
+//! is there to be asked.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+/// A fleet's folder; its hosts answer nobody.
+struct Fleet {
+    folder: tempfile::TempDir,
+}
+
+/// How a run ended, and all it said.
+struct Ran {
+    exit: i32,
+    said: String,
+}
+
+impl Ran {
+    /// It ended so, and said all of these.
+    #[track_caller]
+    fn is(&self, exit: i32, words: &[&str]) {
+        assert_eq!(self.exit, exit, "{}", self.said);
+        for word in words {
+            assert!(self.said.contains(word), "{word:?} is not in:\n{}", self.said);
+        }
+    }
+}
+
+impl Fleet {
+    fn new(vms: &str) -> Self {
+        let fleet = Self { folder: tempfile::tempdir().unwrap() };
+        fs::write(fleet.path("base.qcow2"), b"image").unwrap();
+        fleet.declare(vms);
+        fleet.run(&["init"]).is(0, &["identity.key"]);
+        fleet
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// Writes the text: `web 2` is two VMs `web-0`, `web-1`.
+    fn declare(&self, vms: &str) {
+        let block = |words: &str| {
+            let (name, count) = words.trim().split_once(' ').unwrap();
+            format!(
+                "vm \"{name}\" {{\n  count = {count}\n  host = [host.rack1, host.rack2]\n  \
+                 image = image.base\n  memory = \"256MiB\"\n  wait = \"none\"\n  \
+                 disk \"root\" {{\n    size = \"1GiB\"\n  }}\n  nic \"lan\" {{}}\n}}\n"
+            )
+        };
+        let vms: String = vms.split(',').filter(|vm| !vm.is_empty()).map(block).collect();
+        let digest = "0123456789abcdef".repeat(4);
+        let text = format!(
+            r#"
+fleet "home" {{
+  id = "f7c10b8e5a2d4c93b6e1f04a7d825c39"
+}}
+host "rack1" {{
+  ssh = "root@127.0.0.1:1"
+}}
+host "rack2" {{
+  ssh = "root@127.0.0.1:1"
+}}
+network "lan" {{
+  kind      = "bridge"
+  bridge    = "br0"
+  subnet    = "10.77.0.0/24"
+  addresses = "10.77.0.100-10.77.0.199"
+}}
+image "base" {{
+  source = "base.qcow2"
+  sha256 = "{digest}"
+}}
+{vms}"#
+        );
+        fs::write(self.path("fleet.hcl"), text).unwrap();
+    }
+
+    fn lock(&self) -> String {
+        fs::read_to_string(self.path("freehold.lock")).unwrap_or_default()
+    }
+
+    /// Runs freehold with nobody at a terminal.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_freehold"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap()).join("\n");
+        Ran { exit: status.code().unwrap(), said }
+    }
+}
+
+#[test]
+fn an_apply_without_a_terminal_decides_nothing() {
+    let fleet = Fleet::new("web 2");
+    for arguments in [&["apply", "--yes"][..], &["apply", "--yes", "--locked"]] {
+        fleet.run(arguments).is(
+            1,
+            &[
+                "freehold.lock does not hold what was decided",
+                "vm web-0: is not in it",
+                "vm web-1: is not in it",
+                "hint: run `freehold plan --lock` and commit freehold.lock",
+            ],
+        );
+    }
+    assert_eq!(fleet.lock(), "");
+    fleet.run(&["plan", "--lock"]).is(
+        0,
+        &["decided: vm web-0 on rack1, 10.77.0.100", "decided: vm web-1 on rack2, 10.77.0.101"],
+    );
+    let lock = fleet.lock();
+    fleet.run(&["plan", "--lock"]).is(0, &["nothing to decide"]);
+    assert_eq!(fleet.lock(), lock);
+    // Now it goes on, to hosts that are not there.
+    fleet.run(&["apply", "--yes"]).is(3, &["rack1"]);
+    assert_eq!(fleet.lock(), lock);
+}
+
+#[test]
+fn only_what_is_new_is_decided_and_nobody_moves() {
+    let fleet = Fleet::new("web 2");
+    fleet.run(&["plan", "--lock"]).is(0, &[]);
+    let tables = |text: &str| text[text.find("[vm.web-0]").unwrap()..].to_owned();
+    let before = tables(&fleet.lock());
+    let before = before.split("# The end").next().unwrap().trim_end();
+    fleet.declare("aaa 1,web 2");
+    fleet.run(&["apply", "--yes"]).is(1, &["vm aaa-0: is not in it"]);
+    let ran = fleet.run(&["plan", "--lock"]);
+    ran.is(0, &["decided: vm aaa-0 on rack1, 10.77.0.102"]);
+    assert!(!ran.said.contains("web"), "{}", ran.said);
+    assert!(tables(&fleet.lock()).contains(before), "{}", fleet.lock());
+}
+
+#[test]
+fn a_lock_that_was_edited_is_refused_by_every_command_and_stays() {
+    let fleet = Fleet::new("web 2");
+    fleet.run(&["plan", "--lock"]).is(0, &[]);
+    let good = fleet.lock();
+    let clash = good.replace("10.77.0.101", "10.77.0.100");
+    let marked = good.replace("[vm.web-1]", "<<<<<<< HEAD\n[vm.web-1]");
+    let twice = good.replace("[vm.web-1]", "[vm.web-0]");
+    for (text, words) in [
+        (clash, ["vm web-0 and vm web-1 both have address 10.77.0.100", "(lines "]),
+        (marked, ["is a conflict marker of git", "hint: settle the merge"]),
+        (twice, ["vm web-0 has two tables, at lines ", "plan --lock"]),
+        (good.replace("format = 2", "format = 3"), ["has format 3", "hint: use the freehold"]),
+        (good.replace("f7c10b8e", "a7c10b8e"), ["belongs to fleet a7c1", "hint: was `fleet.id`"]),
+        (good[..good.len() / 2].to_owned(), ["freehold.lock is damaged", "git checkout"]),
+        (String::new(), ["it is empty", "git checkout"]),
+    ] {
+        fs::write(fleet.path("freehold.lock"), &text).unwrap();
+        for arguments in [
+            &["check"][..],
+            &["plan"],
+            &["plan", "--lock"],
+            &["apply", "--yes"],
+            &["destroy", "--yes"],
+            &["lock", "prune"],
+            &["status"],
+        ] {
+            fleet.run(arguments).is(1, &words);
+            assert_eq!(fleet.lock(), text, "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_state_or_journal_stays_as_it_is() {
+    let fleet = Fleet::new("web 1");
+    fleet.run(&["plan", "--lock"]).is(0, &[]);
+    for (file, text, words) in [
+        (".freehold/state.json", "", ["state.json is damaged: it is empty", "mv "]),
+        (".freehold/state.json", "{\"format\": 7}", ["has format 7", "hint: use the freehold"]),
+        (".freehold/journal.jsonl", "", ["journal.jsonl is damaged: it is empty", "mv "]),
+        (".freehold/journal.jsonl", "{}\n", ["journal.jsonl is damaged: line 1", "mv "]),
+    ] {
+        let path = fleet.path(file);
+        let good = fs::read(&path).ok();
+        fs::write(&path, text).unwrap();
+        for arguments in [
+            &["plan"][..],
+            &["plan", "--lock"],
+            &["apply", "--yes"],
+            &["destroy", "--yes"],
+            &["lock", "prune"],
+            &["status"],
+        ] {
+            fleet.run(arguments).is(1, &words);
+            assert_eq!(fs::read_to_string(&path).unwrap(), text, "{arguments:?}");
+        }
+        match good {
+            Some(good) => fs::write(&path, good).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+    }
+    fleet.run(&["plan", "--lock"]).is(0, &["nothing to decide"]);
+}
+
+#[test]
+fn prune_forgets_tombstones_and_dry_run_does_not() {
+    let fleet = Fleet::new("web 2");
+    fleet.run(&["plan", "--lock"]).is(0, &[]);
+    fleet.run(&["lock", "prune"]).is(0, &["nothing to forget"]);
+    let (head, tail) = {
+        let lock = fleet.lock();
+        let at = lock.find("[vm.web-1]\n").unwrap() + "[vm.web-1]\n".len();
+        (lock[..at].to_owned(), lock[at..].to_owned())
+    };
+    fs::write(fleet.path("freehold.lock"), format!("{head}removed = true\n{tail}")).unwrap();
+    fleet.run(&["lock", "prune"]).is(0, &["nothing to forget"]);
+    fleet.declare("web 1");
+    let before = fleet.lock();
+    fleet.run(&["lock", "prune", "--dry-run"]).is(0, &["would forget: vm web-1 on rack2"]);
+    assert_eq!(fleet.lock(), before);
+    fleet.run(&["lock", "prune"]).is(0, &["forgot: vm web-1 on rack2, 10.77.0.101"]);
+    assert!(fleet.lock().contains("[vm.web-0]") && !fleet.lock().contains("web-1"));
+    fleet.run(&["lock", "prune"]).is(0, &["nothing to forget"]);
+}
+
+#[test]
+fn another_secret_is_refused_with_both_fingerprints() {
+    let fleet = Fleet::new("web 1");
+    fleet.run(&["plan", "--lock"]).is(0, &[]);
+    let (lock, key) = (fleet.lock(), ".freehold/identity.key");
+    let stranger = Fleet::new("web 1");
+    fs::copy(stranger.path(key), fleet.path(key)).unwrap();
+    for arguments in [&["plan"][..], &["plan", "--lock"], &["apply", "--yes"]] {
+        fleet.run(arguments).is(
+            1,
+            &["the identity secret is SHA256:", "freehold.lock was made with SHA256:", "hint: put"],
+        );
+        assert_eq!(fleet.lock(), lock);
+    }
+}
