@@ -6,6 +6,7 @@
 mod bed;
 
 mod changes;
+mod consent;
 mod decide;
 mod faults;
 mod foreign;
