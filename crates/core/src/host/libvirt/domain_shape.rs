@@ -6,11 +6,11 @@ use xmltree::Element;
 
 use super::{
     storage::POOL,
-    xml::{attribute, bytes, elements, mark_of, parse, text},
+    xml::{attribute, bytes, elements, mark_of, parse, parsed, text},
 };
 use crate::{
     host::trouble::Trouble,
-    model::{DomainShape, Mark, NicSource, NicSpec, Size},
+    model::{Digest, DomainShape, Mark, NicSource, NicSpec, Size},
 };
 
 /// Returns the file that lies under a file, as far as that one's own header says.
@@ -145,6 +145,27 @@ fn nic(interface: &Element) -> Option<NicSpec> {
         _ => return None,
     };
     Some(NicSpec { mac, source })
+}
+
+/// Returns by what a definition is known again: its inactive XML, as everybody may read it (the
+/// password of a console is no part of it). Controllers count in whatever order: libvirt 9.0 sorts
+/// them when a domain is first started.
+pub(super) fn fingerprint(definition: &str) -> Digest {
+    let mut controllers = Vec::new();
+    let mut rest = String::with_capacity(definition.len());
+    let mut done = 0;
+    // What cannot be read is known again to the letter.
+    let document = parsed(definition).ok();
+    let nodes = document.iter().flat_map(|document| document.descendants());
+    for controller in nodes.filter(|node| node.has_tag_name("controller")) {
+        let range = controller.range();
+        rest.push_str(&definition[done..range.start]);
+        controllers.push(&definition[range.clone()]);
+        done = range.end;
+    }
+    rest.push_str(&definition[done..]);
+    controllers.sort_unstable();
+    Digest::of(std::iter::once(rest.as_bytes()).chain(controllers.iter().map(|one| one.as_bytes())))
 }
 
 /// Says whether a domain has an interface, of whatever type, on a libvirt network.

@@ -1,7 +1,7 @@
 //! Shapes read back from what libvirt 9.0 made of our XML (`fixtures/`), and from others' XML.
 
 use super::{super::domain_xml::domain_xml, *};
-use crate::model::{Accel, Digest, DiskSpec, DomainSpec, Firmware};
+use crate::model::{Accel, DiskSpec, DomainSpec, Firmware};
 
 const DIRECTORY: &str = "/var/lib/libvirt/freehold";
 
@@ -141,4 +141,16 @@ fn what_lies_under_a_disk_is_seen() {
     assert_eq!(place_of(&told, "/p/top").unwrap(), Place::Disk("vda".to_owned()));
     assert_eq!(place_of(&told, "/p/base").unwrap(), Place::Beneath("/p/top".to_owned()));
     assert_eq!(place_of(&told, "/p/found").unwrap(), Place::Nowhere);
+}
+
+#[test]
+fn a_definition_is_known_again_when_libvirt_sorts_its_controllers() {
+    let with =
+        |devices: &str| fingerprint(&format!("<domain><devices>{devices}</devices></domain>"));
+    let [usb, pci, disk] = ["<controller type='usb'/>", "<controller type='pci'/>", "<disk/>"];
+    let seen = with(&format!("{disk}\n{usb}\n{pci}\n"));
+    assert_eq!(seen, with(&format!("{disk}\n{pci}\n{usb}\n")));
+    assert_ne!(seen, with(&format!("{disk}\n{pci}\n")));
+    assert_ne!(seen, with(&format!("{disk}\n{disk}\n{pci}\n{usb}\n")));
+    assert_ne!(fingerprint("<no"), fingerprint("<no xml"));
 }

@@ -1,160 +1,19 @@
 //! What is done with domains.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain};
 use virt_sys as sys;
 
-use super::{
-    CALLS, CallError, Libvirt,
-    domain_shape::{Under, files_of, shape_of},
-    domain_xml::domain_xml,
-    found, xml,
-};
+use super::{CallError, Libvirt, domain_shape::fingerprint, domain_xml::domain_xml, found, xml};
 use crate::{
     host::trouble::Trouble,
-    model::{Digest, DomainSpec, DomainState, DomainView, Ours},
+    model::{DomainSpec, Ours},
 };
 
-/// A domain as libvirt tells it.
-#[derive(Debug)]
-pub(crate) struct RawDomain {
-    name: String,
-    uuid: Uuid,
-    state: DomainState,
-    persistent: bool,
-    autostart: bool,
-    saved: bool,
-    snapshots: bool,
-    defined: String,
-    live: Option<String>,
-}
-
-impl RawDomain {
-    pub(crate) fn view(&self, under: Under<'_>) -> Result<DomainView, Trouble> {
-        let (defined, mark) = shape_of(&self.defined, under)?;
-        let live = self.live.as_deref().map(|xml| shape_of(xml, under)).transpose()?;
-        Ok(DomainView {
-            name: self.name.clone(),
-            uuid: self.uuid,
-            state: self.state,
-            persistent: self.persistent,
-            autostart: self.autostart,
-            mark,
-            defined,
-            live: live.map(|(shape, _)| shape),
-            fingerprint: fingerprint(&self.defined),
-            saved: self.saved,
-            snapshots: self.snapshots,
-        })
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns every file that its definition or its running machine names; our pool is `pool`.
-    pub(crate) fn files(&self, pool: &str) -> Result<BTreeSet<String>, Trouble> {
-        let mut files = files_of(&self.defined, pool)?;
-        if let Some(live) = &self.live {
-            files.extend(files_of(live, pool)?);
-        }
-        Ok(files)
-    }
-}
-
-/// Lists by which libvirt tells what each domain does, in a few calls for all of them.
-struct Lists {
-    running: BTreeSet<Uuid>,
-    paused: BTreeSet<Uuid>,
-    other: BTreeSet<Uuid>,
-    persistent: BTreeSet<Uuid>,
-    autostart: BTreeSet<Uuid>,
-    saved: BTreeSet<Uuid>,
-    snapshots: BTreeSet<Uuid>,
-    checkpoints: BTreeSet<Uuid>,
-}
-
-impl Lists {
-    fn read(connect: &Connect) -> Result<Self, CallError> {
-        let with = |flags| -> Result<BTreeSet<Uuid>, CallError> {
-            let domains = connect.list_all_domains(flags)?;
-            Ok(domains.iter().map(Domain::uuid).collect::<Result<_, _>>()?)
-        };
-        Ok(Self {
-            running: with(sys::VIR_CONNECT_LIST_DOMAINS_RUNNING)?,
-            paused: with(sys::VIR_CONNECT_LIST_DOMAINS_PAUSED)?,
-            other: with(sys::VIR_CONNECT_LIST_DOMAINS_OTHER)?,
-            persistent: with(sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT)?,
-            autostart: with(sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART)?,
-            saved: with(sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)?,
-            snapshots: with(sys::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT)?,
-            checkpoints: with(sys::VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT)?,
-        })
-    }
-
-    fn state(&self, uuid: Uuid, domain: &Domain) -> Result<DomainState, CallError> {
-        if self.running.contains(&uuid) {
-            return Ok(DomainState::Running);
-        }
-        if self.paused.contains(&uuid) {
-            return Ok(DomainState::Paused);
-        }
-        if self.other.contains(&uuid) { state_of(domain) } else { Ok(DomainState::Off) }
-    }
-
-    fn describe(&self, domain: &Domain) -> Result<RawDomain, CallError> {
-        let uuid = domain.uuid()?;
-        let state = self.state(uuid, domain)?;
-        let live = match state {
-            DomainState::Off | DomainState::Crashed => None,
-            DomainState::Running | DomainState::Paused => Some(domain.xml_desc(0)?),
-        };
-        Ok(RawDomain {
-            name: domain.name()?,
-            uuid,
-            state,
-            persistent: self.persistent.contains(&uuid),
-            autostart: self.autostart.contains(&uuid),
-            saved: self.saved.contains(&uuid),
-            snapshots: self.snapshots.contains(&uuid) || self.checkpoints.contains(&uuid),
-            defined: domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?,
-            live,
-        })
-    }
-}
-
 impl Libvirt {
-    /// Reads all domains, ours and others'; one that vanishes meanwhile is left out.
-    pub(crate) async fn domains(&self) -> Result<Vec<RawDomain>, Trouble> {
-        let (mut domains, lists) =
-            self.read(|connect| Ok((connect.list_all_domains(0)?, Lists::read(connect)?))).await?;
-        let lists = std::sync::Arc::new(lists);
-        let share = domains.len().div_ceil(CALLS).max(16);
-        let mut parts = Vec::new();
-        while !domains.is_empty() {
-            let part = domains.split_off(domains.len().saturating_sub(share));
-            let lists = std::sync::Arc::clone(&lists);
-            parts.push(self.read(move |_| {
-                let mut raw = Vec::new();
-                for domain in &part {
-                    match lists.describe(domain) {
-                        Err(CallError::Virt(error))
-                            if super::has_code(&error, sys::VIR_ERR_NO_DOMAIN) => {}
-                        described => raw.push(described?),
-                    }
-                }
-                Ok(raw)
-            }));
-        }
-        let parts = futures::future::try_join_all(parts).await?;
-        let mut raw: Vec<RawDomain> = parts.into_iter().flatten().collect();
-        raw.sort_by(|a, b| (&a.name, a.uuid).cmp(&(&b.name, b.uuid)));
-        Ok(raw)
-    }
-
     /// Defines a domain. One that is there and bears the same mark is the one an earlier call made.
     pub(crate) async fn define_domain(&self, spec: &DomainSpec, pool: &str) -> Result<(), Trouble> {
         let definition = domain_xml(spec, pool)?;
@@ -169,7 +28,7 @@ impl Libvirt {
                         let why = format!("domain {name} is there already with UUID {uuid}");
                         return Err(Trouble::conflict(why).into());
                     }
-                    domain
+                    lasting(connect, domain)?
                 }
             };
             if autostart || domain.autostart()? {
@@ -325,11 +184,6 @@ pub(super) fn refuse_changed(
     Err(Trouble::conflict(why).hint("somebody changed it meanwhile: plan again").into())
 }
 
-/// Of the inactive XML as everybody may read it: a password of a console is no part of it.
-fn fingerprint(definition: &str) -> Digest {
-    Digest::of([definition.as_bytes()])
-}
-
 /// Finds a domain that bears its mark and is defined as the plan saw it.
 fn ours(connect: &Connect, wanted: &Ours) -> Result<Option<Domain>, CallError> {
     let Some((domain, definition)) = proved(connect, wanted)? else { return Ok(None) };
@@ -354,6 +208,15 @@ fn undefine(domain: &Domain) -> Result<(), CallError> {
     }
 }
 
+/// Defines again what somebody undefined while it ran: as what it runs as.
+fn lasting(connect: &Connect, domain: Domain) -> Result<Domain, CallError> {
+    if domain.is_persistent()? {
+        return Ok(domain);
+    }
+    let whole = sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE;
+    Ok(connect.define_domain_xml(&domain.xml_desc(whole)?)?)
+}
+
 fn is_off(connect: &Connect, wanted: &Ours, press: bool) -> Result<bool, CallError> {
     let Some(domain) = ours(connect, wanted)? else { return Ok(true) };
     if !domain.is_active()? {
@@ -364,13 +227,4 @@ fn is_off(connect: &Connect, wanted: &Ours, press: bool) -> Result<bool, CallErr
         tracing::debug!(domain = %wanted, %error, "shutdown");
     }
     Ok(false)
-}
-
-fn state_of(domain: &Domain) -> Result<DomainState, CallError> {
-    Ok(match domain.state()?.0.to_raw() {
-        sys::VIR_DOMAIN_SHUTOFF => DomainState::Off,
-        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
-        sys::VIR_DOMAIN_PAUSED | sys::VIR_DOMAIN_PMSUSPENDED => DomainState::Paused,
-        _ => DomainState::Running,
-    })
 }

@@ -12,6 +12,7 @@ mod edit;
 mod network_xml;
 mod networks;
 mod patch;
+mod raw_domain;
 mod storage;
 mod storage_xml;
 mod xml;
@@ -30,7 +31,7 @@ use virt::connect::Connect;
 
 pub(crate) use self::{
     domain_xml::console_file,
-    domains::RawDomain,
+    raw_domain::RawDomain,
     storage::{Owner, PoolState},
 };
 use super::{HostErrorKind, transport::Transport, trouble::Trouble, tunnel::Tunnel};

@@ -1,0 +1,190 @@
+//! Domains as libvirt tells them: all of them, in as few calls as there are.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use uuid::Uuid;
+use virt::{connect::Connect, domain::Domain};
+use virt_sys as sys;
+
+use super::{
+    CALLS, CallError, Libvirt,
+    domain_shape::{Under, files_of, fingerprint, shape_of},
+    has_code,
+};
+use crate::{
+    host::trouble::Trouble,
+    model::{DomainState, DomainView},
+};
+
+/// A domain as libvirt tells it.
+#[derive(Debug)]
+pub(crate) struct RawDomain {
+    name: String,
+    uuid: Uuid,
+    state: DomainState,
+    persistent: bool,
+    autostart: bool,
+    saved: bool,
+    snapshots: bool,
+    defined: String,
+    live: Option<String>,
+}
+
+impl RawDomain {
+    pub(crate) fn view(&self, under: Under<'_>) -> Result<DomainView, Trouble> {
+        let (defined, mark) = shape_of(&self.defined, under)?;
+        let live = self.live.as_deref().map(|xml| shape_of(xml, under)).transpose()?;
+        Ok(DomainView {
+            name: self.name.clone(),
+            uuid: self.uuid,
+            state: self.state,
+            persistent: self.persistent,
+            autostart: self.autostart,
+            mark,
+            defined,
+            live: live.map(|(shape, _)| shape),
+            fingerprint: fingerprint(&self.defined),
+            saved: self.saved,
+            snapshots: self.snapshots,
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns every file that its definition or its running machine names; our pool is `pool`.
+    pub(crate) fn files(&self, pool: &str) -> Result<BTreeSet<String>, Trouble> {
+        let mut files = files_of(&self.defined, pool)?;
+        if let Some(live) = &self.live {
+            files.extend(files_of(live, pool)?);
+        }
+        Ok(files)
+    }
+}
+
+/// Lists by which libvirt tells what each domain does, in a few calls for all of them.
+struct Lists {
+    running: BTreeSet<Uuid>,
+    paused: BTreeSet<Uuid>,
+    other: BTreeSet<Uuid>,
+    persistent: BTreeSet<Uuid>,
+    autostart: BTreeSet<Uuid>,
+    saved: BTreeSet<Uuid>,
+    snapshots: BTreeSet<Uuid>,
+    checkpoints: BTreeSet<Uuid>,
+}
+
+impl Lists {
+    fn state(&self, uuid: Uuid, domain: &Domain) -> Result<DomainState, CallError> {
+        if self.running.contains(&uuid) {
+            return Ok(DomainState::Running);
+        }
+        if self.paused.contains(&uuid) {
+            return Ok(DomainState::Paused);
+        }
+        if self.other.contains(&uuid) { state_of(domain) } else { Ok(DomainState::Off) }
+    }
+
+    fn describe(&self, domain: &Domain) -> Result<RawDomain, CallError> {
+        let uuid = domain.uuid()?;
+        let state = self.state(uuid, domain)?;
+        let live = match state {
+            DomainState::Off | DomainState::Crashed => None,
+            DomainState::Running | DomainState::Paused => Some(domain.xml_desc(0)?),
+        };
+        Ok(RawDomain {
+            name: domain.name()?,
+            uuid,
+            state,
+            persistent: self.persistent.contains(&uuid),
+            autostart: self.autostart.contains(&uuid),
+            saved: self.saved.contains(&uuid),
+            snapshots: self.snapshots.contains(&uuid) || self.checkpoints.contains(&uuid),
+            defined: domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?,
+            live,
+        })
+    }
+}
+
+/// Returns the domains of each list.
+fn listed<const N: usize>(
+    connect: &Connect,
+    flags: [sys::virConnectListAllDomainsFlags; N],
+) -> Result<[BTreeSet<Uuid>; N], CallError> {
+    let mut lists = [const { BTreeSet::new() }; N];
+    for (list, flags) in lists.iter_mut().zip(flags) {
+        let domains = connect.list_all_domains(flags)?;
+        *list = domains.iter().map(Domain::uuid).collect::<Result<_, _>>()?;
+    }
+    Ok(lists)
+}
+
+impl Libvirt {
+    /// Half of the lists at a time: the way to the host may be long.
+    async fn lists(&self) -> Result<Lists, Trouble> {
+        let states = self.read(|connect| {
+            listed(
+                connect,
+                [
+                    sys::VIR_CONNECT_LIST_DOMAINS_RUNNING,
+                    sys::VIR_CONNECT_LIST_DOMAINS_PAUSED,
+                    sys::VIR_CONNECT_LIST_DOMAINS_OTHER,
+                    sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT,
+                ],
+            )
+        });
+        let rest = self.read(|connect| {
+            listed(
+                connect,
+                [
+                    sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART,
+                    sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE,
+                    sys::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT,
+                    sys::VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT,
+                ],
+            )
+        });
+        let (states, rest) = tokio::try_join!(states, rest)?;
+        let [running, paused, other, persistent] = states;
+        let [autostart, saved, snapshots, checkpoints] = rest;
+        Ok(Lists { running, paused, other, persistent, autostart, saved, snapshots, checkpoints })
+    }
+
+    /// Reads all domains, ours and others'; one that vanishes meanwhile is left out.
+    pub(crate) async fn domains(&self) -> Result<Vec<RawDomain>, Trouble> {
+        let mut domains = self.read(|connect| Ok(connect.list_all_domains(0)?)).await?;
+        // After them, so that whatever is among them is in its lists.
+        let lists = Arc::new(Box::pin(self.lists()).await?);
+        let share = domains.len().div_ceil(CALLS).max(16);
+        let mut parts = Vec::new();
+        while !domains.is_empty() {
+            let part = domains.split_off(domains.len().saturating_sub(share));
+            let lists = Arc::clone(&lists);
+            parts.push(self.read(move |_| {
+                let mut raw = Vec::new();
+                for domain in &part {
+                    match lists.describe(domain) {
+                        Err(CallError::Virt(error)) if has_code(&error, sys::VIR_ERR_NO_DOMAIN) => {
+                        }
+                        described => raw.push(described?),
+                    }
+                }
+                Ok(raw)
+            }));
+        }
+        let parts = futures::future::try_join_all(parts).await?;
+        let mut raw: Vec<RawDomain> = parts.into_iter().flatten().collect();
+        raw.sort_by(|a, b| (&a.name, a.uuid).cmp(&(&b.name, b.uuid)));
+        Ok(raw)
+    }
+}
+
+fn state_of(domain: &Domain) -> Result<DomainState, CallError> {
+    Ok(match domain.state()?.0.to_raw() {
+        sys::VIR_DOMAIN_SHUTOFF => DomainState::Off,
+        sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,
+        sys::VIR_DOMAIN_PAUSED | sys::VIR_DOMAIN_PMSUSPENDED => DomainState::Paused,
+        _ => DomainState::Running,
+    })
+}
