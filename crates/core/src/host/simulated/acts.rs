@@ -5,12 +5,12 @@ use std::{net::Ipv4Addr, path::Path, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Answer, SimulatedHost, xml_of};
+use super::{Answer, SimulatedHost, changes::xml_of};
 use crate::{
     host::{Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
     model::{
         DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
-        ImageSpec, Mark, NetworkSpec, Ours, Size, VolumeSpec, VolumeView,
+        ImageSpec, Mark, NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
 
@@ -35,8 +35,9 @@ impl Host for SimulatedHost {
     }
 
     async fn write_card(&self, fleet: FleetId, card: &HostCard) -> Result<(), HostError> {
-        self.act("write card".to_owned(), |world| {
-            world.started_pool()?;
+        let card = card.clone();
+        self.act("write card".to_owned(), move |world| {
+            world.roomy_pool()?;
             let there = world.card.clone();
             world.card = Some(card.merged_into(there, fleet).ok_or_else(strange_card)?);
             Ok(())
@@ -48,7 +49,8 @@ impl Host for SimulatedHost {
     }
 
     async fn define_network(&self, spec: &NetworkSpec) -> Result<(), HostError> {
-        self.act(format!("define network {}", spec.name), |world| {
+        let spec = spec.clone();
+        self.act(format!("define network {}", spec.name), move |world| {
             let mut others = world.networks.values().filter(|(other, _)| {
                 (other.name == spec.name) != (other.uuid == spec.uuid)
                     || (other.uuid == spec.uuid && other.mark != spec.mark)
@@ -58,13 +60,14 @@ impl Host for SimulatedHost {
                     format!("network '{}' already exists with uuid {}", other.name, other.uuid);
                 return Err(Trouble::conflict(why));
             }
-            world.networks.insert(spec.uuid, (spec.clone(), true));
+            world.networks.insert(spec.uuid, (spec, true));
             Ok(())
         })
     }
 
     async fn remove_network(&self, network: &Ours) -> Result<(), HostError> {
-        self.act(format!("remove network {network}"), |world| world.remove_network(network))
+        let network = network.clone();
+        self.act(format!("remove network {network}"), move |world| world.remove_network(&network))
     }
 
     async fn store_image(
@@ -74,13 +77,9 @@ impl Host for SimulatedHost {
         progress: &Progress,
     ) -> Result<(), HostError> {
         progress(1, Some(1));
-        self.act(format!("store image {}", spec.name), |world| {
-            world.started_pool()?;
-            tracing::debug!(source = %source.display(), "stored");
-            let image = plain(Size::from_mib(64));
-            world.volumes.entry(spec.volume.clone()).or_insert(image);
-            Ok(())
-        })
+        tracing::debug!(source = %source.display(), "stored");
+        let spec = spec.clone();
+        self.act(format!("store image {}", spec.name), move |world| world.store_image(&spec))
     }
 
     async fn fetch_image(
@@ -90,101 +89,123 @@ impl Host for SimulatedHost {
         progress: &Progress,
     ) -> Result<bool, HostError> {
         progress(1, Some(1));
-        self.act(format!("fetch image {}", spec.name), |world| {
+        let (spec, url) = (spec.clone(), url.to_owned());
+        self.act(format!("fetch image {}", spec.name), move |world| {
             world.started_pool()?;
-            let Some(checksum) = world.sources.get(url) else { return Ok(false) };
+            let Some(checksum) = world.sources.get(&url) else { return Ok(false) };
             if *checksum != spec.checksum {
                 let why =
                     format!("its checksum is {}, not {}", checksum.hex(), spec.checksum.hex());
                 return Err(Trouble::input(why));
             }
-            let image = plain(Size::from_mib(64));
-            world.volumes.entry(spec.volume.clone()).or_insert(image);
-            Ok(true)
+            world.store_image(&spec).map(|()| true)
         })
     }
 
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), HostError> {
-        self.act(format!("create volume {}", spec.name), |world| world.create_volume(spec))
+        let spec = spec.clone();
+        self.act(format!("create volume {}", spec.name), move |world| world.create_volume(&spec))
     }
 
     async fn write_volume(&self, name: &str, content: &[u8]) -> Result<(), HostError> {
-        self.act(format!("write volume {name}"), |world| {
-            world.started_pool()?;
-            let capacity = Size::from_bytes(content.len() as u64);
-            world.volumes.insert(name.to_owned(), plain(capacity));
-            world.contents.insert(name.to_owned(), content.to_vec());
+        let (name, content) = (name.to_owned(), content.to_vec());
+        self.act(format!("write volume {name}"), move |world| {
+            world.put_file(&name, Size::from_bytes(content.len() as u64))?;
+            world.contents.insert(name, content);
             Ok(())
         })
     }
 
     async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError> {
-        self.act(format!("rename volume {from} to {to}"), |world| world.rename_volume(from, to))
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.act(format!("rename volume {from} to {to}"), move |world| {
+            world.rename_volume(&from, &to)
+        })
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), HostError> {
-        self.act(format!("remove volume {name}"), |world| {
-            world.unused(name)?;
-            world.volumes.remove(name);
-            world.contents.remove(name);
+        let name = name.to_owned();
+        self.act(format!("remove volume {name}"), move |world| {
+            world.unused(&name)?;
+            world.volumes.remove(&name);
+            world.contents.remove(&name);
             Ok(())
         })
     }
 
     async fn define_domain(&self, spec: &DomainSpec) -> Result<(), HostError> {
-        self.act(format!("define domain {}", spec.name), |world| world.define_domain(spec))
+        let spec = spec.clone();
+        self.act(format!("define domain {}", spec.name), move |world| world.define_domain(&spec))
     }
 
     async fn set_autostart(&self, domain: &Ours, autostart: bool) -> Result<(), HostError> {
-        self.act(format!("set autostart of domain {domain}"), |world| {
-            world.domain(domain)?.autostart = autostart;
+        let domain = domain.clone();
+        self.act(format!("set autostart of domain {domain}"), move |world| {
+            let domain = world.domain(&domain)?;
+            if !domain.persistent {
+                return Err(Trouble::failed("cannot set autostart for transient domain"));
+            }
+            domain.autostart = autostart;
             Ok(())
         })
     }
 
     async fn start_domain(&self, domain: &Ours) -> Result<(), HostError> {
-        self.act(format!("start domain {domain}"), |world| world.start_domain(domain))
+        let domain = domain.clone();
+        self.act(format!("start domain {domain}"), move |world| world.start_domain(&domain))
     }
 
     async fn stop_domain(&self, domain: &Ours, _deadline: Duration) -> Result<(), HostError> {
-        self.act(format!("stop domain {domain}"), |world| {
+        let domain = domain.clone();
+        self.act(format!("stop domain {domain}"), move |world| {
             if world.domains.contains_key(&domain.uuid) {
-                world.domain(domain)?.state = DomainState::Off;
+                world.domain(&domain)?;
+                world.stop(domain.uuid);
             }
             Ok(())
         })
     }
 
     async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
-        self.ask("read a definition", |world| {
-            Ok(world.domains.get(&uuid).map(|domain| xml_of(&domain.spec)))
-        })
+        self.ask("read a definition", |world| Ok(world.domains.get(&uuid).map(xml_of)))
     }
 
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {
-        self.act(format!("undefine domain {domain}"), |world| world.undefine_domain(domain))
+        let domain = domain.clone();
+        self.act(format!("undefine domain {domain}"), move |world| world.undefine_domain(&domain))
     }
 
     async fn update_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
-        self.act(format!("update domain {domain}"), |world| world.update_domain(domain, spec))
+        let (domain, spec) = (domain.clone(), spec.clone());
+        self.act(format!("update domain {domain}"), move |world| {
+            world.update_domain(&domain, &spec)
+        })
     }
 
     async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError> {
-        self.act(format!("mark domain {name}"), |world| world.mark_domain(uuid, name, mark))
+        let (name, mark) = (name.to_owned(), mark.clone());
+        self.act(format!("mark domain {name}"), move |world| world.mark_domain(uuid, &name, &mark))
     }
 
     async fn rename_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
-        self.act(format!("rename domain {domain} to {}", spec.name), |world| {
-            world.rename_domain(domain, spec)
+        let (domain, spec) = (domain.clone(), spec.clone());
+        self.act(format!("rename domain {domain} to {}", spec.name), move |world| {
+            world.rename_domain(&domain, &spec)
         })
     }
 
     async fn grow_volume(&self, domain: &Ours, volume: &str, size: Size) -> Result<(), HostError> {
-        self.act(format!("grow volume {volume}"), |world| world.grow_volume(domain, volume, size))
+        let (domain, volume) = (domain.clone(), volume.to_owned());
+        self.act(format!("grow volume {volume}"), move |world| {
+            world.grow_volume(&domain, &volume, size)
+        })
     }
 
     async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError> {
-        self.act(format!("restore domain {domain}"), |world| world.restore_domain(domain, xml))
+        let (domain, xml) = (domain.clone(), xml.to_owned());
+        self.act(format!("restore domain {domain}"), move |world| {
+            world.restore_domain(&domain, &xml)
+        })
     }
 
     async fn console_tail(&self, uuid: Uuid, _lines: usize) -> Result<String, HostError> {
@@ -212,14 +233,10 @@ impl Host for SimulatedHost {
     }
 
     async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError> {
-        self.act(format!("write {path}"), |world| {
-            world.files.insert(path.to_owned(), content.to_vec());
+        let (path, content) = (path.to_owned(), content.to_vec());
+        self.act(format!("write {path}"), move |world| {
+            world.files.insert(path, content);
             Ok(())
         })
     }
-}
-
-/// A file without anything under it.
-fn plain(capacity: Size) -> VolumeView {
-    VolumeView { capacity, backing: None, used: capacity }
 }

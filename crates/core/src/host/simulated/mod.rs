@@ -2,6 +2,8 @@
 
 mod acts;
 mod changes;
+mod somebody;
+mod volumes;
 mod world;
 
 use std::{
@@ -11,8 +13,9 @@ use std::{
 };
 
 use super::{HostError, HostErrorKind, trouble::Trouble};
-use crate::model::{DomainSpec, HostName, Size};
+use crate::model::{HostName, Size};
 
+use world::Late;
 pub use world::{World, WorldDomain};
 
 /// What goes wrong with a changing call.
@@ -26,6 +29,9 @@ pub enum Fault {
     Unreachable,
     /// It happened, its reply is lost, and nothing arrives from there on.
     LostThenUnreachable,
+    /// Its reply is lost, and it happens late: the next look does not show it yet. It has happened
+    /// after that look, and before the next changing call.
+    LateEffect,
 }
 
 /// What a guest's port answers.
@@ -104,8 +110,9 @@ impl SimulatedHost {
         act: &str,
         look: impl FnOnce(&World) -> Result<T, Trouble>,
     ) -> Result<T, HostError> {
-        let world = self.world();
+        let mut world = self.world();
         let result = if world.down { Err(gone()) } else { look(&world) };
+        world.land();
         result.map_err(|trouble| trouble.on(&self.name, act))
     }
 
@@ -113,7 +120,7 @@ impl SimulatedHost {
     fn act<T>(
         &self,
         act: String,
-        change: impl FnOnce(&mut World) -> Result<T, Trouble>,
+        change: impl FnOnce(&mut World) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, HostError> {
         let result = arrives(&mut self.world(), &act, change);
         result.map_err(|trouble| trouble.on(&self.name, act))
@@ -123,8 +130,9 @@ impl SimulatedHost {
 fn arrives<T>(
     world: &mut World,
     act: &str,
-    change: impl FnOnce(&mut World) -> Result<T, Trouble>,
+    change: impl FnOnce(&mut World) -> Result<T, Trouble> + Send + 'static,
 ) -> Result<T, Trouble> {
+    world.land();
     if world.down {
         return Err(gone());
     }
@@ -137,27 +145,27 @@ fn arrives<T>(
             world.down = true;
             return Err(gone());
         }
-        None | Some(Fault::LostReply | Fault::LostThenUnreachable) => {}
+        None | Some(Fault::LostReply | Fault::LostThenUnreachable | Fault::LateEffect) => {}
     }
     world.calls.push(act.to_owned());
-    let result = change(world);
+    let lost = Err(Trouble::unreachable("the reply is lost").unknown());
     match fault {
-        None => result,
+        None => change(world),
+        Some(Fault::LateEffect) => {
+            // Nobody is there any more to hear that it was refused.
+            world.late.push(Late(Box::new(move |world| drop(change(world)))));
+            lost
+        }
         Some(fault) => {
+            drop(change(world));
             world.down = fault == Fault::LostThenUnreachable;
-            drop(result);
-            Err(Trouble::unreachable("the reply is lost").unknown())
+            lost
         }
     }
 }
 
 fn gone() -> Trouble {
     Trouble::new(HostErrorKind::Unreachable, "the host does not answer")
-}
-
-/// A domain's XML as far as the simulation goes: its spec.
-fn xml_of(spec: &DomainSpec) -> String {
-    serde_json::to_string(spec).expect("a spec is plain JSON")
 }
 
 type Faults = BTreeMap<usize, Fault>;

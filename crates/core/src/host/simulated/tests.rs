@@ -5,7 +5,10 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     host::{Certainty, Host as _},
-    model::{Accel, Digest, DiskSpec, Firmware, HostCard, Mark, Ours, VolumeSpec},
+    model::{
+        Accel, Digest, DiskSpec, DomainSpec, DomainState, Firmware, HostCard, Mark, Ours,
+        VolumeSpec,
+    },
 };
 
 fn host() -> SimulatedHost {
@@ -134,4 +137,63 @@ async fn a_second_connection_sees_the_same_world() {
     other.heal();
     assert!(other.observe(&["br0".to_owned()]).await.unwrap().pool.is_some());
     assert_eq!(host.calls(), ["create pool"]);
+}
+
+/// A domain of its own disk, which is there.
+async fn with_web(host: &SimulatedHost) -> DomainSpec {
+    let web = spec("web");
+    with_volume(host, "web.0").await;
+    host.define_domain(&web).await.unwrap();
+    web
+}
+
+#[tokio::test]
+async fn a_late_effect_comes_after_the_next_look() {
+    let host = host();
+    let web = with_web(&host).await;
+    host.fault(0, Fault::LateEffect);
+    let error = host.start_domain(&web.ours()).await.unwrap_err();
+    assert_eq!(error.certainty, Certainty::Unknown);
+    let state = || async { host.observe(&[]).await.unwrap().domains[0].state };
+    assert_eq!(state().await, DomainState::Off);
+    assert_eq!(state().await, DomainState::Running);
+    host.fault(0, Fault::LateEffect);
+    host.create_volume(&VolumeSpec { name: "b".into(), size: Size::from_mib(1), backing: None })
+        .await
+        .unwrap_err();
+    host.rename_volume("b", "c").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reboot_ends_what_is_only_running() {
+    let host = host();
+    let web = with_web(&host).await;
+    host.start_domain(&web.ours()).await.unwrap();
+    host.world().volumes.remove("web.nvram");
+    assert!(host.world().somebody_undefines(web.uuid));
+    host.world().reboot();
+    assert!(host.observe(&[]).await.unwrap().domains.is_empty());
+    host.define_domain(&web).await.unwrap();
+    host.world().reboot();
+    assert_eq!(host.observe(&[]).await.unwrap().domains[0].state, DomainState::Running);
+    host.set_autostart(&web.ours(), false).await.unwrap();
+    host.world().reboot();
+    assert_eq!(host.observe(&[]).await.unwrap().domains[0].state, DomainState::Off);
+}
+
+#[tokio::test]
+async fn a_full_pool_gets_nothing_half_made() {
+    let host = host();
+    with_volume(&host, "web.0").await;
+    host.world().full = true;
+    let before = host.observe(&[]).await.unwrap();
+    let volume = VolumeSpec { name: "b".into(), size: Size::from_mib(1), backing: None };
+    let failed = [host.create_volume(&volume).await, host.write_volume("seed", &[1]).await];
+    for result in failed {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind, error.certainty), (HostErrorKind::Failed, Certainty::DidNot));
+    }
+    host.rename_volume("web.0", "trash.0").await.unwrap();
+    host.rename_volume("trash.0", "web.0").await.unwrap();
+    assert_eq!(host.observe(&[]).await.unwrap(), before);
 }
