@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use acceptance::lab::{Lab, Outcome, Zones};
+use acceptance::lab::{Lab, Outcome, RACKS, Zones};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
@@ -26,25 +26,38 @@ enum Ring {
     Clippy,
     /// Tests beside the code, doctests and the documentation
     Unit,
+    /// The engine at length, and real hosts against the script that the simulated one follows
+    Engine,
     /// Real hosts and servers: brings the lab up and takes it down
     Lab,
 }
 
-const ALL: [Ring; 4] = [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Lab];
+const ALL: [Ring; 5] = [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Engine, Ring::Lab];
 
-/// Runs the rings; the first failure ends it.
+/// How many random worlds each property must hold in.
+const CASES: &str = "10000";
+
+/// Runs the rings, those without a lab first; the first failure ends it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     let rings = if arguments.only.is_empty() { &ALL[..] } else { &arguments.only[..] };
-    setup(if rings.contains(&Ring::Lab) { Needs::Lab } else { Needs::Build })?;
-    for ring in rings {
+    let (in_lab, plain): (Vec<Ring>, Vec<Ring>) = rings.iter().partition(|ring| ring.needs_lab());
+    setup(if in_lab.is_empty() { Needs::Build } else { Needs::Lab })?;
+    for ring in plain {
         ring.run()?;
+    }
+    if !in_lab.is_empty() {
+        with_lab(|| in_lab.into_iter().try_for_each(Ring::run))?;
     }
     screen::say(format_args!("all is well ({:.1} s)", started.elapsed().as_secs_f64()));
     Ok(())
 }
 
 impl Ring {
+    fn needs_lab(self) -> bool {
+        matches!(self, Self::Engine | Self::Lab)
+    }
+
     fn run(self) -> Result<()> {
         match self {
             Self::Fmt => cargo::run("formatting", &["fmt", "--all", "--check"], &[]),
@@ -54,7 +67,8 @@ impl Ring {
                 cargo::run("lints", &lint, &[])
             }
             Self::Unit => unit(),
-            Self::Lab => in_the_lab(),
+            Self::Engine => engine(),
+            Self::Lab => acceptance(),
         }
     }
 }
@@ -70,9 +84,31 @@ fn unit() -> Result<()> {
     cargo::run("documentation", &document, &[("RUSTDOCFLAGS", "-D warnings")])
 }
 
-/// A lab that somebody has up already stays up.
-fn in_the_lab() -> Result<()> {
+fn engine() -> Result<()> {
+    let core = ["test", "--locked", "-p", "freehold-core"];
+    let suites = ["--test", "engine", "--test", "stories"];
+    let cases = [("FREEHOLD_CASES", CASES)];
+    cargo::run("the engine at length", &[&core[..], &suites].concat(), &cases)?;
+    let config = Lab::attach(&Lab::default_dir())?.ssh_config();
+    let config = config.to_string_lossy();
+    for rack in RACKS {
+        let place = [("FREEHOLD_LAB_SSH_CONFIG", &*config), ("FREEHOLD_LAB_HOST", rack.name)];
+        let title = format!("the script of the simulated host on {}", rack.name);
+        cargo::run(&title, &[&core[..], &["--test", "conformance"]].concat(), &place)?;
+    }
+    Ok(())
+}
+
+fn acceptance() -> Result<()> {
     cargo::run("the program", &["build", "--locked", "-p", "freehold-cli"], &[])?;
+    // Faults are injected by signals and cables, which takes root.
+    let runner = ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -E");
+    let environment = if root::is_root() { &[][..] } else { &[runner][..] };
+    cargo::run("tests in the lab", &["test", "--locked", "-p", "acceptance"], environment)
+}
+
+/// Brings the lab up for some rings, once. A lab that somebody has up already stays up.
+fn with_lab(rings: impl FnOnce() -> Result<()>) -> Result<()> {
     let dir = Lab::default_dir();
     let was_up = Lab::attach(&dir).is_ok();
     if !root::is_root() {
@@ -80,11 +116,7 @@ fn in_the_lab() -> Result<()> {
     } else if lab::up(&dir, Zones::Usual)? == Outcome::WasUp {
         screen::say("it stays up after the tests");
     }
-    // Faults are injected by signals and cables, which takes root.
-    let runner = ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -E");
-    let environment = if root::is_root() { &[][..] } else { &[runner][..] };
-    let tested =
-        cargo::run("tests in the lab", &["test", "--locked", "-p", "acceptance"], environment);
+    let tested = rings();
     if was_up {
         return tested;
     }

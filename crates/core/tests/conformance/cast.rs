@@ -19,6 +19,7 @@ pub(crate) fn mark(name: &str) -> Mark {
         name: name.to_owned(),
         incarnation: 1,
         digest: Digest::of([name.as_bytes()]),
+        network: Digest::default(),
         protect: false,
         keep: Vec::new(),
     }
