@@ -30,11 +30,12 @@ mod step;
 mod vm;
 mod wanted;
 mod work;
+mod world;
 
 pub use change::{Action, Change, Object, Reason, Work};
 pub use consent::{Allowance, Consent};
 pub use decide::{HostKeys, decide};
-pub use draft::{Draft, Goal, Proposals, Trouble, World, draft};
+pub use draft::{Draft, Proposals, Trouble, draft};
 pub use held::{Held, Withheld, abandoned};
 pub use json::PlanJson;
 pub use lint::Broken;
@@ -46,6 +47,7 @@ pub use scope::Scope;
 pub use step::{Act, AskedFrom, Await, Step};
 pub use wanted::{image_spec, network_spec};
 pub use work::{SeenDomain, VmRemoval, VmWork};
+pub use world::{Goal, World};
 
 use std::collections::BTreeMap;
 

@@ -84,7 +84,8 @@ impl Order<'_> {
             // Nothing but the record changes.
             parts = vec![chain.act(Act::Note, &parts)];
         }
-        if let Some(step) = whole.or(parts.first().copied().filter(|step| *step >= first)) {
+        let last = parts.first().copied().filter(|step| *step >= first);
+        if let Some(step) = whole.or(last) {
             settle_whole(&mut chain, step, work);
         }
         if for_good {
@@ -259,7 +260,7 @@ fn detached(
 }
 
 fn settle_whole(chain: &mut Chain<'_, '_>, step: usize, work: &VmWork) {
-    let (vm, applied) = (work.vm.clone(), work.applied.clone());
+    let (vm, applied) = (work.vm.clone(), Box::new(work.applied.clone()));
     let (protect, keep) = (work.spec.mark.protect, work.spec.mark.keep.clone());
     chain.settle(step, Fact::VmAs { vm, protect, keep, applied });
 }

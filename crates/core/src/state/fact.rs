@@ -61,7 +61,7 @@ pub enum Fact {
         /// Its disks that outlive it.
         keep: Vec<DiskName>,
         /// What it was made as.
-        applied: Applied,
+        applied: Box<Applied>,
     },
     /// A VM is called otherwise.
     VmRenamed {
@@ -150,9 +150,7 @@ impl From<&Fact> for FactWire {
                 Self::Vm { vm, record: VmRecordWire::from(&record), decision }
             }
             Fact::VmMade { vm, made } => Self::VmMade { vm, made },
-            Fact::VmAs { vm, protect, keep, applied } => {
-                Self::VmAs { vm, protect, keep, applied: Box::new(applied) }
-            }
+            Fact::VmAs { vm, protect, keep, applied } => Self::VmAs { vm, protect, keep, applied },
             Fact::VmRenamed { from, to } => Self::VmRenamed { from, to },
             Fact::DiskAway { vm, volume } => Self::DiskAway { vm, volume },
             Fact::DiskGone { vm, volume, kept } => Self::DiskGone { vm, volume, kept },
@@ -175,7 +173,7 @@ impl From<FactWire> for Fact {
             }
             FactWire::VmMade { vm, made } => Self::VmMade { vm, made },
             FactWire::VmAs { vm, protect, keep, applied } => {
-                Self::VmAs { vm, protect, keep, applied: *applied }
+                Self::VmAs { vm, protect, keep, applied }
             }
             FactWire::VmRenamed { from, to } => Self::VmRenamed { from, to },
             FactWire::DiskAway { vm, volume } => Self::DiskAway { vm, volume },

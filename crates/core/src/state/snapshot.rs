@@ -158,7 +158,7 @@ impl Snapshot {
                 if let Some(record) = self.vms.get_mut(vm) {
                     record.made = true;
                     record.protect = *protect;
-                    record.applied = Some(applied.clone());
+                    record.applied = Some(*applied.clone());
                     for disk in &mut record.disks {
                         disk.there = true;
                         disk.keep = keep.contains(&disk.name);

@@ -178,7 +178,9 @@ async fn apply(folder: &Path, simulated: &[SimulatedHost], name: &str) {
         let web: VmName = "web-0".parse().unwrap();
         snapshot.fold(&Fact::VmMade { vm: web.clone(), made: false });
         let disks = &mut snapshot.vms.get_mut(&web).unwrap().disks;
-        disks.iter_mut().for_each(|disk| disk.there = false);
+        for disk in disks {
+            disk.there = false;
+        }
     }
     session.save(snapshot).unwrap();
     LockFile::of(folder, story.fleet.id).write(&story.decisions).unwrap();

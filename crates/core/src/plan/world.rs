@@ -1,0 +1,119 @@
+//! Everything a plan is made from, and what it is for.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Scope;
+use crate::{
+    model::{Fleet, HostName, Observed, SeedDigest, Vm, VmName},
+    state::{Decisions, Snapshot, VmDecision},
+};
+
+/// Everything a plan is made from.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    /// What is wanted.
+    pub fleet: &'a Fleet,
+    /// What was decided, for every VM of the fleet.
+    pub decisions: &'a Decisions,
+    /// What was done.
+    pub snapshot: &'a Snapshot,
+    /// What was seen.
+    pub observed: &'a Observed,
+    /// What this run is for.
+    pub goal: &'a Goal,
+    /// The part of the fleet it is about.
+    pub scope: &'a Scope,
+    /// Gives the digest of what a VM's seed is made from.
+    pub seed_digest: &'a dyn Fn(&Vm, &VmDecision) -> SeedDigest,
+    /// Gives the id of a host that has none.
+    pub fresh_id: &'a dyn Fn(&HostName) -> Uuid,
+    /// When this is, for the names in the trash: `20261122T121314Z`.
+    pub stamp: &'a str,
+}
+
+impl std::fmt::Debug for World<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("fleet", &self.fleet.name).finish_non_exhaustive()
+    }
+}
+
+impl World<'_> {
+    /// Says whether this run is about a VM.
+    pub fn has_vm(&self, vm: &VmName) -> bool {
+        self.scope.has_vm(vm) && self.goal.is_about(vm)
+    }
+
+    /// Says whether this run is about the whole fleet.
+    pub(super) fn is_whole(&self) -> bool {
+        self.scope.is_all() && matches!(self.goal, Goal::Converge | Goal::Destroy(_))
+    }
+
+    /// Returns the name that the state knows a declared VM by: an earlier one as long as it was not
+    /// renamed.
+    pub fn recorded_name<'b>(&'b self, vm: &'b VmName) -> &'b VmName {
+        if self.snapshot.vms.contains_key(vm) {
+            return vm;
+        }
+        let mut before = self.fleet.moved.get(vm).into_iter().flatten();
+        before.find(|from| self.snapshot.vms.contains_key(*from)).unwrap_or(vm)
+    }
+
+    /// Says whether a VM of the state is declared, under whatever name.
+    pub(super) fn is_declared(&self, recorded: &VmName) -> bool {
+        let is_it = |(to, before): (&VmName, &Vec<VmName>)| {
+            before.contains(recorded) && !self.snapshot.vms.contains_key(to)
+        };
+        self.fleet.vms.contains_key(recorded) || self.fleet.moved.iter().any(is_it)
+    }
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Goal {
+    /// Make the fleet as declared.
+    Converge,
+    /// Take these VMs away; `None`: everything.
+    Destroy(Option<BTreeSet<VmName>>),
+    /// Make these VMs again, whether or not they differ.
+    Replace(BTreeSet<VmName>),
+    /// Take these VMs, which are there, into the state; `mark` gives back lost marks.
+    Adopt {
+        /// The VMs.
+        vms: BTreeSet<VmName>,
+        /// Whether to write marks.
+        mark: bool,
+    },
+}
+
+impl Goal {
+    /// Says whether a VM is to be taken away by name.
+    pub fn destroys(&self, vm: &VmName) -> bool {
+        match self {
+            Self::Converge | Self::Replace(_) | Self::Adopt { .. } => false,
+            Self::Destroy(None) => true,
+            Self::Destroy(Some(names)) => names.contains(vm),
+        }
+    }
+
+    /// Says whether a VM is to be made again by name.
+    pub fn replaces(&self, vm: &VmName) -> bool {
+        matches!(self, Self::Replace(names) if names.contains(vm))
+    }
+
+    /// Says whether a VM is its business at all.
+    pub fn is_about(&self, vm: &VmName) -> bool {
+        match self {
+            Self::Converge | Self::Destroy(_) => true,
+            Self::Replace(vms) | Self::Adopt { vms, .. } => vms.contains(vm),
+        }
+    }
+
+    /// Says whether it is about what is declared, rather than about taking away.
+    pub fn is_to_make(&self) -> bool {
+        !matches!(self, Self::Destroy(_))
+    }
+}
