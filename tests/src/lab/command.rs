@@ -137,6 +137,17 @@ impl Run {
         Ok(at_work)
     }
 
+    /// Runs it, sends it SIGINT (Ctrl-C) after `pause`, and returns what it left.
+    pub fn interrupted_after(mut self, pause: Duration) -> Result<Output> {
+        let piped = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().with_context(|| format!("starting `{}`", self.said))?;
+        let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+        thread::sleep(pause);
+        Self::new("kill").args(["-INT", &child.id().to_string()]).ok()?;
+        let status = wait(&mut child, self.limit, &self.said)?;
+        Ok(Output { status, stdout: collected(stdout), stderr: collected(stderr) })
+    }
+
     /// Runs it and fails unless it ended with status 0.
     pub fn ok(self) -> Result<Output> {
         let said = self.said.clone();

@@ -86,6 +86,7 @@ impl Plan {
             });
         }
         self.hold_networks_in_use();
+        self.hold_mass_removals(consent);
         self
     }
 

@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     model::{
-        Edit, Host, HostCard, HostName, HostView, ImageName, Impact, NetworkName, Seen, VmName,
+        DomainName, Edit, EditKey, Host, HostCard, HostName, HostView, ImageName, Impact,
+        NetworkName, Seen, VmName,
     },
-    state::{Fact, VmRecord},
+    state::{Fact, Snapshot, VmRecord},
 };
 
 /// Changes on hosts, before plugins were asked.
@@ -343,6 +344,7 @@ impl Draft {
             present: proposals.present,
             cards: self.cards,
             held,
+            zones: records_by_zone(world.snapshot),
             unchanged: self.unchanged,
         };
         plan.without_edits_of_held(world)
@@ -378,4 +380,14 @@ fn is_in_scope(world: &World<'_>, vm: &VmName) -> bool {
     let decided = world.decisions.vms.get(vm).map(|decision| &decision.host);
     let host = recorded.or(decided);
     world.has_vm(vm) && host.is_none_or(|host| world.scope.has_host(host))
+}
+
+fn records_by_zone(snapshot: &Snapshot) -> BTreeMap<DomainName, usize> {
+    let mut zones = BTreeMap::new();
+    for (_, key) in snapshot.published.keys() {
+        if let EditKey::Rrset { zone, .. } = key {
+            *zones.entry(zone.clone()).or_default() += 1;
+        }
+    }
+    zones
 }

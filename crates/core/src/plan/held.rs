@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Object;
 use crate::{
-    model::{EditKey, HostName, Impact, VmName},
+    model::{DomainName, EditKey, HostName, Impact, VmName},
     state::Snapshot,
 };
 
@@ -97,6 +97,15 @@ pub enum Withheld {
         /// How many may.
         allowed: usize,
     },
+    /// More of our records in a zone would go than may go at once.
+    Records {
+        /// The zone.
+        zone: DomainName,
+        /// How many would.
+        wanted: usize,
+        /// Of how many.
+        of: usize,
+    },
     /// It needs something that is held back.
     Needs(Object),
     /// What a plugin published is still there, and its block is no longer declared.
@@ -183,6 +192,7 @@ impl Withheld {
             Self::DiskMissing(_) => "is the pool mounted? has somebody moved the file?".into(),
             Self::Consent(impact) => format!("give it with --allow {impact}"),
             Self::Budget { wanted, .. } => format!("if that is right: --deletes {wanted}"),
+            Self::Records { wanted, .. } => format!("if that is right: --deletes {wanted}"),
             Self::Needs(_) => return None,
             Self::Abandoned(_) => {
                 "put the block back, take its part out of the VMs, apply, then remove it".into()
@@ -214,6 +224,7 @@ impl Withheld {
             Self::DiskMissing(_) => "disk-missing",
             Self::Consent(_) => "consent",
             Self::Budget { .. } => "budget",
+            Self::Records { .. } => "records",
             Self::Needs(_) => "needs",
             Self::Abandoned(_) => "abandoned",
             Self::Refused { .. } => "refused",
@@ -231,7 +242,10 @@ impl Withheld {
 
     /// Says whether the user must consent, rather than something be missing.
     pub fn is_consent(&self) -> bool {
-        matches!(self, Self::Consent(_) | Self::Unprotect(_) | Self::Budget { .. })
+        matches!(
+            self,
+            Self::Consent(_) | Self::Unprotect(_) | Self::Budget { .. } | Self::Records { .. }
+        )
     }
 }
 
@@ -271,6 +285,9 @@ impl fmt::Display for Withheld {
             Self::Consent(impact) => write!(f, "needs consent: {impact}"),
             Self::Budget { wanted, allowed } => {
                 write!(f, "{wanted} would vanish, {allowed} may")
+            }
+            Self::Records { zone, wanted, of } => {
+                write!(f, "{wanted} of our {of} records in {zone} would go at once")
             }
             Self::Needs(object) => write!(f, "needs {object}"),
             Self::Abandoned(count) => {

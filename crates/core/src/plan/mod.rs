@@ -6,6 +6,7 @@
 //! work. Nothing here reads a file or a clock, asks a host or names a plugin.
 
 mod adopt;
+mod cap;
 mod change;
 mod consent;
 mod decide;
@@ -55,7 +56,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    model::{Edit, FleetId, HostCard, HostName},
+    model::{DomainName, Edit, FleetId, HostCard, HostName},
     state::{Decisions, Fact, Pending, Snapshot},
 };
 
@@ -78,6 +79,8 @@ pub struct Plan {
     pub cards: BTreeMap<HostName, HostCard>,
     /// What is not done, and why.
     pub held: Vec<Held>,
+    /// How many of our records each zone has.
+    pub zones: BTreeMap<DomainName, usize>,
     /// VMs that are as they shall be.
     pub unchanged: usize,
 }

@@ -141,3 +141,35 @@ async fn what_is_held_back_says_which_word_lets_it_through() {
     assert_eq!(why("unprotect"), Some(Withheld::Unprotect(vm("unprotect"))));
     assert_eq!(why("unkeep"), Some(Withheld::Unprotect(vm("unkeep"))));
 }
+
+#[tokio::test]
+async fn a_zone_does_not_lose_most_of_our_records_at_once() {
+    let text = |named: bool| {
+        let mut text = Text::new(1, vec![VmText::new("web").count(12)]);
+        text.addresses = "127.77.0.100-127.77.0.199";
+        if !named {
+            // Whatever hides an address from outsiders takes its name away.
+            text.vms[0].lan = Some(" publish = false ");
+        }
+        text
+    };
+    let bed = Bed::new(&text(true));
+    bed.converges(2, "before").await;
+    assert_eq!(bed.server.records().len(), 12);
+    bed.write(&text(false));
+    for held in [Consent::default(), consent("all"), consent("deletes:11")] {
+        let ran = bed.apply(&held).await;
+        let why = ran.why("dns main");
+        assert!(matches!(why, Some(Withheld::Records { wanted: 12, of: 12, .. })), "{why:?}");
+        assert_eq!(bed.server.records().len(), 12);
+    }
+    bed.apply(&consent("deletes:12")).await;
+    assert_eq!(bed.server.records().len(), 0);
+    // Removing the VMs takes their names along.
+    bed.write(&text(true));
+    bed.converges(1, "named again").await;
+    bed.write(&Text::new(1, vec![VmText::new("web").count(2)]));
+    let ran = bed.apply(&consent("allow:data-loss deletes:10")).await;
+    assert!(ran.why("dns main").is_none(), "{:?}", ran.plan.held);
+    assert_eq!(bed.server.records().len(), 2);
+}
