@@ -24,6 +24,7 @@ mod tests;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+pub use decode::time;
 pub use load::load;
 pub use problem::{Problem, Problems};
 pub use reference::reference;

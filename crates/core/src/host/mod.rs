@@ -34,8 +34,8 @@ pub use guest::{Guest, GuestTarget};
 pub use qcow2::ImageError;
 
 use crate::model::{
-    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec, Ours, Size,
-    VolumeSpec,
+    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
+    Ours, Size, VolumeSpec,
 };
 
 /// Called with bytes done and, when known, bytes in all.
@@ -97,7 +97,7 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Refused when any domain names the volume or an overlay stands on it.
     async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError>;
 
-    /// Removes a volume that holds no data of the user's: a seed. Same refusals as a rename;
+    /// Removes a volume: a seed, or one from the trash. Same refusals as a rename;
     /// one that is not there counts as removed.
     async fn remove_volume(&self, name: &str) -> Result<(), HostError>;
 
@@ -140,6 +140,9 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// (which no XML holds). One that is there and bears its mark is left alone; refused when UUID or
     /// name are another's by now, and where the XML is not of this domain.
     async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError>;
+
+    /// Reads what [`Host::domain_xml`] returned once; asks nobody.
+    fn kept_domain(&self, xml: &str) -> Result<KeptDomain, HostError>;
 
     /// Undefines a domain that is off; its NVRAM and TPM state stay. One that is not there is left alone.
     /// Refused where something of the user's would be lost: a saved run, snapshots.

@@ -12,15 +12,15 @@ use super::{
     connect::Deadlines,
     files::{self, Durable, Readers},
     images::Images,
-    libvirt::{Libvirt, Owner, console_file},
+    libvirt::{Libvirt, Owner, console_file, kept_domain},
     observe::Uses,
     ssh::Stdin,
     transport::Transport,
     trouble::Trouble,
 };
 use crate::model::{
-    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec, Ours, Size,
-    VolumeSpec,
+    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
+    Ours, Size, VolumeSpec,
 };
 
 /// A host with sshd and libvirt, or this machine.
@@ -352,6 +352,10 @@ impl Host for RealHost {
     async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError> {
         let restored = self.libvirt.restore_domain(domain, xml).await;
         act(self, || format!("restore domain {domain}"), restored)
+    }
+
+    fn kept_domain(&self, xml: &str) -> Result<KeptDomain, HostError> {
+        act(self, || "read a definition that was kept".to_owned(), kept_domain(xml))
     }
 
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {

@@ -36,7 +36,12 @@ pub fn nic_mac(fleet: FleetId, vm: &VmName, index: usize, try_: u32) -> Mac {
 
 /// Returns the name of a disk's volume: `<fleet8>.<vm-uuid8>.<disk>.<n>`.
 pub fn volume_name(fleet: FleetId, vm: Uuid, disk: &DiskName, n: u32) -> String {
-    format!("{}.{}.{disk}.{n}", fleet.short(), short(vm))
+    format!("{}.{}.{disk}.{n}", fleet.short(), short_uuid(vm))
+}
+
+/// Returns how the names of all volumes of a VM begin: `<fleet8>.<vm-uuid8>.`.
+pub fn volume_prefix(fleet: FleetId, vm: Uuid) -> String {
+    format!("{}.{}.", fleet.short(), short_uuid(vm))
 }
 
 /// Returns the name of a VM's seed: `<fleet8>.<vm-uuid8>.seed.<incarnation>`.
@@ -46,16 +51,17 @@ pub fn seed_volume_name(fleet: FleetId, vm: Uuid, incarnation: u32) -> String {
 
 /// Returns how the names of all seeds of a VM begin.
 pub fn seed_prefix(fleet: FleetId, vm: Uuid) -> String {
-    format!("{}.{}.seed.", fleet.short(), short(vm))
+    format!("{}.{}.seed.", fleet.short(), short_uuid(vm))
 }
 
 /// Returns the name of the file that keeps a VM's UEFI variables: `<fleet8>.<vm-uuid8>.nvram`.
 ///
 /// No disk has that name: those end in a number.
 pub fn nvram_name(fleet: FleetId, vm: Uuid) -> String {
-    format!("{}.{}.nvram", fleet.short(), short(vm))
+    format!("{}.{}.nvram", fleet.short(), short_uuid(vm))
 }
 
-fn short(uuid: Uuid) -> String {
+/// Returns the eight digits that stand for a VM in the names of its volumes.
+pub fn short_uuid(uuid: Uuid) -> String {
     uuid.simple().to_string()[..8].to_owned()
 }

@@ -23,7 +23,8 @@ mod vm;
 
 pub use address::{AddressError, AddressRange, Mac};
 pub use derive::{
-    domain_uuid, network_uuid, nic_mac, nvram_name, seed_prefix, seed_volume_name, volume_name,
+    domain_uuid, network_uuid, nic_mac, nvram_name, seed_prefix, seed_volume_name, short_uuid,
+    volume_name, volume_prefix,
 };
 pub(crate) use digest::hex_of;
 pub use digest::{Checksum, Digest, DigestError};
@@ -40,7 +41,7 @@ pub use name::{DiskName, DnsServerName, ExporterName, HostName, ImageName, Netwo
 pub use name::{DomainName, FleetId, NameError};
 pub use name::{TargetFileName, VmName, ZoneName};
 pub use network::{Network, NetworkKind};
-pub use observed::{DomainShape, DomainState, DomainView, HostCard, HostView};
+pub use observed::{DomainShape, DomainState, DomainView, HostCard, HostView, KeptDomain};
 pub use observed::{NetworkShape, NetworkView, Observed, PoolView, Seen, VolumeView};
 pub use publish::{DnsServer, DnsServerKind, Place, TargetFile, Zone};
 pub use secret::Secret;

@@ -171,6 +171,19 @@ pub struct DomainView {
     pub snapshots: bool,
 }
 
+/// A domain as the XML says that was kept when it was undefined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptDomain {
+    /// Its name.
+    pub name: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Our mark, when it bore one of any fleet.
+    pub mark: Option<Mark>,
+    /// What it was defined as.
+    pub shape: DomainShape,
+}
+
 /// What a domain does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

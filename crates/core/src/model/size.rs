@@ -44,6 +44,14 @@ impl Size {
         self.0
     }
 
+    /// Returns the size as people read it, rounded down: `12.3 GiB`.
+    pub fn rounded(self) -> String {
+        let unit = UNITS.iter().find(|(_, factor)| self.0 >= *factor).unwrap_or(&UNITS[4]);
+        let (whole, tenths) = (self.0 / unit.1, self.0 % unit.1 * 10 / unit.1);
+        let tenths = if tenths == 0 { String::new() } else { format!(".{tenths}") };
+        format!("{whole}{tenths} {}", unit.0)
+    }
+
     /// Returns the size in KiB, rounded up, as libvirt counts memory.
     pub const fn kib(self) -> u64 {
         self.0.div_ceil(1024)
@@ -105,6 +113,12 @@ mod tests {
         for text in ["0B", "1KiB", "512MiB", "20GiB", "3TiB", "1025B"] {
             assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn is_rounded_for_people() {
+        let rounded = [0, 1023, 1 << 20, (12 << 30) + (400 << 20)].map(Size::from_bytes);
+        assert_eq!(rounded.map(Size::rounded), ["0 B", "1023 B", "1 MiB", "12.3 GiB"]);
     }
 
     #[test]

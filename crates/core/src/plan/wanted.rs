@@ -179,5 +179,6 @@ pub(super) fn vm_record(vm: &Vm, work: &VmWork) -> VmRecord {
         unready: work.wait.is_some(),
         protect: vm.protect,
         applied: None,
+        restoring: None,
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn vm_fact(number: usize) -> Fact {
         unready: false,
         protect: false,
         applied: None,
+        restoring: None,
     };
     Fact::Vm { vm, record, decision }
 }

@@ -86,6 +86,17 @@ pub enum Fact {
         /// Whether it stays in the pool as it was to be kept; else it is in the trash.
         kept: bool,
     },
+    /// A disk lies in the pool and outlives its VM: it came back from the trash.
+    DiskKept {
+        /// The VM it belonged to.
+        vm: VmName,
+        /// Its name there.
+        disk: DiskName,
+        /// Its host.
+        host: HostName,
+        /// Its volume.
+        volume: String,
+    },
     /// A VM is no longer managed; it stays as it is.
     VmForgotten {
         /// Its name.
@@ -127,6 +138,7 @@ pub(super) enum FactWire {
     VmRenamed { from: VmName, to: VmName },
     DiskAway { vm: VmName, volume: String },
     DiskGone { vm: VmName, volume: String, kept: bool },
+    DiskKept { vm: VmName, disk: DiskName, host: HostName, volume: String },
     VmForgotten { vm: VmName },
     VmReady { vm: VmName },
     VmGone { vm: VmName, kept: Option<Vec<String>> },
@@ -154,6 +166,7 @@ impl From<&Fact> for FactWire {
             Fact::VmRenamed { from, to } => Self::VmRenamed { from, to },
             Fact::DiskAway { vm, volume } => Self::DiskAway { vm, volume },
             Fact::DiskGone { vm, volume, kept } => Self::DiskGone { vm, volume, kept },
+            Fact::DiskKept { vm, disk, host, volume } => Self::DiskKept { vm, disk, host, volume },
             Fact::VmForgotten { vm } => Self::VmForgotten { vm },
             Fact::VmReady { vm } => Self::VmReady { vm },
             Fact::VmGone { vm, kept } => Self::VmGone { vm, kept },
@@ -178,6 +191,9 @@ impl From<FactWire> for Fact {
             FactWire::VmRenamed { from, to } => Self::VmRenamed { from, to },
             FactWire::DiskAway { vm, volume } => Self::DiskAway { vm, volume },
             FactWire::DiskGone { vm, volume, kept } => Self::DiskGone { vm, volume, kept },
+            FactWire::DiskKept { vm, disk, host, volume } => {
+                Self::DiskKept { vm, disk, host, volume }
+            }
             FactWire::VmForgotten { vm } => Self::VmForgotten { vm },
             FactWire::VmReady { vm } => Self::VmReady { vm },
             FactWire::VmGone { vm, kept } => Self::VmGone { vm, kept },

@@ -54,6 +54,9 @@ pub struct VmRecord {
     pub protect: bool,
     /// What it was last made as, to see what others changed.
     pub applied: Option<Applied>,
+    /// The removal, as its names in the trash have it (`20261122T121314Z.7`), that it is being
+    /// brought back from and that is not finished.
+    pub restoring: Option<String>,
 }
 
 /// What a domain was made as.
@@ -159,6 +162,7 @@ impl Snapshot {
                     record.made = true;
                     record.protect = *protect;
                     record.applied = Some(*applied.clone());
+                    record.restoring = None;
                     for disk in &mut record.disks {
                         disk.there = true;
                         disk.keep = keep.contains(&disk.name);
@@ -173,6 +177,13 @@ impl Snapshot {
             }
             Fact::VmRenamed { from, to } => self.rename_vm(from, to),
             Fact::DiskGone { vm, volume, kept } => self.end_disk(vm, volume, *kept),
+            Fact::DiskKept { vm, disk, host, volume } => {
+                let (vm, disk) = (vm.clone(), disk.clone());
+                let (host, volume) = (host.clone(), volume.clone());
+                self.kept.push(KeptDisk { vm, disk, host, volume });
+                self.kept.sort();
+                self.kept.dedup();
+            }
             Fact::VmForgotten { vm } => self.forget_vm(vm),
             Fact::VmGone { vm, kept } => self.end_vm(vm, kept.as_deref()),
             Fact::Published { plugin, key, values } => {

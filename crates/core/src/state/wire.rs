@@ -199,6 +199,8 @@ pub(super) struct VmRecordWire {
     pub protect: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restoring: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -257,6 +259,7 @@ impl From<&VmRecord> for VmRecordWire {
             unready: record.unready,
             protect: record.protect,
             applied: record.applied.clone(),
+            restoring: record.restoring.clone(),
         }
     }
 }
@@ -282,6 +285,7 @@ impl From<VmRecordWire> for VmRecord {
             unready: wire.unready,
             protect: wire.protect,
             applied: wire.applied,
+            restoring: wire.restoring,
         }
     }
 }

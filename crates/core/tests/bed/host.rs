@@ -9,8 +9,8 @@ use freehold_core::{
         simulated::{Fault, SimulatedHost},
     },
     model::{
-        DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, Mark, NetworkSpec, Ours,
-        Size, VolumeSpec,
+        DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark,
+        NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
 use uuid::Uuid;
@@ -159,6 +159,10 @@ impl Host for TrickyHost {
 
     async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError> {
         changing!(self, self.inner.restore_domain(domain, xml))
+    }
+
+    fn kept_domain(&self, xml: &str) -> Result<KeptDomain, HostError> {
+        self.inner.kept_domain(xml)
     }
 
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {

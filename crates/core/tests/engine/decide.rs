@@ -63,6 +63,7 @@ pub(crate) fn make(snapshot: &mut Snapshot, decisions: &Decisions, vms: &BTreeSe
             unready: false,
             protect: false,
             applied: None,
+            restoring: None,
         };
         snapshot.fold(&Fact::Vm { vm: vm.clone(), record, decision });
     }

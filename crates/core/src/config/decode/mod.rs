@@ -19,4 +19,5 @@ pub(super) use moved::{Move, moved, moves};
 pub(super) use network::network;
 pub(super) use nic::FixedAddress;
 pub(super) use prometheus::target_file;
+pub use seconds::time;
 pub(super) use vm::{VmDraft, vms};

@@ -17,6 +17,11 @@ pub(super) fn seconds(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| format!("`{text}` is too long"))
 }
 
+/// Parses a whole number of seconds, minutes, hours or days: `30d`.
+pub fn time(text: &str) -> Result<std::time::Duration, String> {
+    seconds(text).map(std::time::Duration::from_secs)
+}
+
 /// Parses a time to live (RFC 2181 §8), without 0, which many resolvers mistreat.
 pub(super) fn ttl(text: &str) -> Result<u32, String> {
     let seconds = seconds(text)?;

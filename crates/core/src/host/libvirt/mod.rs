@@ -9,6 +9,7 @@ mod domain_shape;
 mod domain_xml;
 mod domains;
 mod edit;
+mod kept;
 mod network_xml;
 mod networks;
 mod patch;
@@ -31,6 +32,7 @@ use virt::connect::Connect;
 
 pub(crate) use self::{
     domain_xml::console_file,
+    kept::kept_domain,
     raw_domain::RawDomain,
     storage::{Owner, PoolState},
 };

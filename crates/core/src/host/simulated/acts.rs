@@ -10,7 +10,7 @@ use crate::{
     host::{Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
     model::{
         DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
-        ImageSpec, Mark, NetworkSpec, Ours, Size, VolumeSpec,
+        ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
 
@@ -208,6 +208,10 @@ impl Host for SimulatedHost {
         })
     }
 
+    fn kept_domain(&self, xml: &str) -> Result<KeptDomain, HostError> {
+        self.ask("read a definition that was kept", |world| world.kept_domain(xml))
+    }
+
     async fn console_tail(&self, uuid: Uuid, _lines: usize) -> Result<String, HostError> {
         self.ask("read the console", |world| {
             let known = world.domains.contains_key(&uuid);
@@ -229,7 +233,7 @@ impl Host for SimulatedHost {
     }
 
     async fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
-        self.ask(&format!("read {path}"), |world| Ok(world.files.get(path).cloned()))
+        self.ask(&format!("read {path}"), |world| Ok(world.file(path).cloned()))
     }
 
     async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError> {

@@ -2,6 +2,7 @@
 
 mod acts;
 mod changes;
+mod kept;
 mod somebody;
 mod volumes;
 mod world;

@@ -1,0 +1,31 @@
+//! Domains of the past: the XML that was kept when one was undefined.
+
+use super::{domain_shape::shape_of, xml};
+use crate::{host::trouble::Trouble, model::KeptDomain};
+
+/// Reads the XML of a domain that may be there no more.
+pub(crate) fn kept_domain(text: &str) -> Result<KeptDomain, Trouble> {
+    let (shape, mark) = shape_of(text, &|_| None)?;
+    let root = xml::parse(text)?;
+    let lacks = |what: &str| Trouble::input(format!("the XML that was kept has no {what}"));
+    let uuid = xml::text(&root, &["uuid"]).and_then(|uuid| uuid.parse().ok());
+    Ok(KeptDomain {
+        name: xml::text(&root, &["name"]).ok_or_else(|| lacks("name"))?,
+        uuid: uuid.ok_or_else(|| lacks("UUID"))?,
+        mark,
+        shape,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_libvirt_said_of_a_domain() {
+        let kept = kept_domain(include_str!("fixtures/uefi-inactive.xml")).unwrap();
+        assert!(!kept.name.is_empty() && kept.shape.uefi, "{kept:?}");
+        assert!(kept_domain("<domain type='kvm'/>").is_err());
+        assert!(kept_domain("half of a fi").is_err());
+    }
+}
