@@ -8,8 +8,10 @@ mod failure;
 mod image;
 mod prepare;
 mod ready;
+mod restore;
 mod run;
 
 pub use failure::{Failure, FailureKind, causes_of};
 pub use prepare::{Connect, Reached, propose, reach};
+pub use restore::kept_domain;
 pub use run::{Interrupt, Report, Run};

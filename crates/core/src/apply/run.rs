@@ -10,6 +10,7 @@ use super::{
     batch::{Batcher, Published},
     image::{Images, told},
     ready::await_ready,
+    restore::restore_domain,
 };
 use crate::{
     events::{Event, Listener, StepOutcome},
@@ -352,7 +353,7 @@ async fn on_host(
         Act::MarkDomain { uuid, name, mark } => host.mark_domain(*uuid, name, mark).await,
         Act::RenameDomain { domain, spec } => host.rename_domain(domain, spec).await,
         Act::GrowVolume { domain, volume, size } => host.grow_volume(domain, volume, *size).await,
-        Act::RestoreDomain { domain, xml } => host.restore_domain(domain, xml).await,
+        Act::RestoreDomain { domain, xml } => restore_domain(host, domain, xml).await,
         Act::SetAutostart { domain, autostart } => host.set_autostart(domain, *autostart).await,
         Act::StartDomain { domain } => host.start_domain(domain).await,
         Act::StopDomain { domain } => host.stop_domain(domain, SHUTDOWN).await,
@@ -363,7 +364,9 @@ async fn on_host(
             }
             host.undefine_domain(domain).await
         }
-        Act::TrashVolume { from, to } => host.rename_volume(from, to).await,
+        Act::TrashVolume { from, to } | Act::RestoreVolume { from, to } => {
+            host.rename_volume(from, to).await
+        }
         Act::DiscardVolume { name } => host.remove_volume(name).await,
         Act::RefreshPool => host.refresh_pool().await,
         Act::Note | Act::Forget => Ok(()),

@@ -5,9 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{VmRemoval, VmWork};
-use crate::model::{
-    DiskName, HostName, ImageName, ImageSpec, Impact, NetworkName, NetworkSpec, VmName,
+use super::{DiskRestoral, TrashEmptying, VmRemoval, VmRestoral, VmWork};
+use crate::{
+    model::{DiskName, HostName, ImageName, ImageSpec, Impact, NetworkName, NetworkSpec, VmName},
+    state::VmDecision,
 };
 
 /// One change on a host: what, why, how much it hurts, and the work it is.
@@ -49,6 +50,14 @@ impl Change {
         }
     }
 
+    /// Returns what is decided about a VM that is made, changed or brought back.
+    pub fn decided(&self) -> Option<(&VmName, &VmDecision)> {
+        match &self.work {
+            Work::VmRestored(work) => Some((&work.vm, &work.decision)),
+            _ => self.making().map(|work| (&work.vm, &work.decision)),
+        }
+    }
+
     /// Returns what is taken away of a VM.
     pub fn removal(&self) -> Option<&VmRemoval> {
         match &self.work {
@@ -72,6 +81,8 @@ pub enum Object {
     Image(ImageName),
     /// A VM with its volumes.
     Vm(VmName),
+    /// An entry of the trash.
+    Trash(String),
     /// What a plugin publishes.
     Outside(String),
 }
@@ -84,6 +95,7 @@ impl fmt::Display for Object {
             Self::Network(name) => write!(f, "network {name}"),
             Self::Image(name) => write!(f, "image {name}"),
             Self::Vm(name) => write!(f, "vm {name}"),
+            Self::Trash(id) => write!(f, "trash {id}"),
             Self::Outside(plugin) => f.write_str(plugin),
         }
     }
@@ -241,4 +253,10 @@ pub enum Work {
     VmAdopted(Box<VmWork>),
     /// Remove a VM.
     VmGone(Box<VmRemoval>),
+    /// Bring a VM back from the trash.
+    VmRestored(Box<VmRestoral>),
+    /// Bring a disk back from the trash.
+    DiskRestored(Box<DiskRestoral>),
+    /// Destroy an entry of the trash.
+    TrashEmptied(Box<TrashEmptying>),
 }

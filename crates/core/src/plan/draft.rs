@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::{
-    Action, Change, Goal, Held, Object, Plan, Reason, VmWork, Withheld, Work, World,
+    Action, Change, Goal, Held, Object, Plan, Reason, TrashSpace, VmWork, Withheld, Work, World,
     adopt::adoption,
     image_spec,
     removal::removal_of,
+    trash::{trash_on, unfinished_restore},
     vm::{Look, Verdict, needed_image, vm_verdict},
 };
 use crate::{
@@ -30,6 +31,8 @@ pub struct Draft {
     pub cards: BTreeMap<HostName, HostCard>,
     /// VMs that are as they shall be.
     pub unchanged: usize,
+    /// What the trash takes on hosts that have any.
+    pub trash: BTreeMap<HostName, TrashSpace>,
 }
 
 /// What plugins propose, handed over by the caller.
@@ -128,6 +131,15 @@ impl HostDraft<'_> {
         }
         let card = self.card();
         self.draft.cards.insert(self.host.name.clone(), card);
+        let trash = trash_on(self.world, &self.host.name, self.view);
+        if let Some(space) = TrashSpace::of(&trash, self.world.fleet.retain) {
+            self.draft.trash.insert(self.host.name.clone(), space);
+        }
+        match self.world.goal {
+            Goal::Restore(restore) => return self.restore(restore),
+            Goal::Empty(entries) => return self.empty(entries),
+            _ => {}
+        }
         if self.world.goal.is_to_make() {
             let held_networks = self.compare_networks();
             self.compare_vms(&held_networks);
@@ -231,7 +243,9 @@ impl HostDraft<'_> {
             }
             let object = Object::Vm(vm.name.clone());
             let look = Look::at(self.world, vm, decision, self.view);
+            let half_back = look.record.is_some_and(|record| record.restoring.is_some());
             let verdict = match self.world.goal {
+                _ if half_back => unfinished_restore(&look),
                 Goal::Adopt { vms, mark } if vms.contains(&vm.name) => adoption(&look, *mark),
                 _ => vm_verdict(&look),
             };
@@ -324,6 +338,9 @@ fn needs_pool(work: &VmWork) -> bool {
 impl Draft {
     /// Adds what plugins propose and returns the plan.
     pub fn with(self, world: &World<'_>, proposals: Proposals) -> Plan {
+        // Where nobody was asked, nothing is proposed, and what is pending stays so.
+        let of_trash = world.goal.is_of_trash();
+        let proposals = if of_trash { Proposals::default() } else { proposals };
         let mut held = self.held;
         let trouble = |trouble: Trouble, down: bool| {
             let Trouble { plugin, causes, hint } = trouble;
@@ -346,6 +363,8 @@ impl Draft {
             held,
             zones: records_by_zone(world.snapshot),
             unchanged: self.unchanged,
+            trash: self.trash,
+            unasked: of_trash,
         };
         plan.without_edits_of_held(world)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Object;
+use super::{Object, Unrestorable};
 use crate::{
     model::{DomainName, EditKey, HostName, Impact, VmName},
     state::Snapshot,
@@ -106,6 +106,8 @@ pub enum Withheld {
         /// Of how many.
         of: usize,
     },
+    /// It does not come back from the trash, or must not be touched while it does.
+    NotRestored(Unrestorable),
     /// It needs something that is held back.
     Needs(Object),
     /// What a plugin published is still there, and its block is no longer declared.
@@ -193,6 +195,7 @@ impl Withheld {
             Self::Consent(impact) => format!("give it with --allow {impact}"),
             Self::Budget { wanted, .. } => format!("if that is right: --deletes {wanted}"),
             Self::Records { wanted, .. } => format!("if that is right: --deletes {wanted}"),
+            Self::NotRestored(why) => why.hint(),
             Self::Needs(_) => return None,
             Self::Abandoned(_) => {
                 "put the block back, take its part out of the VMs, apply, then remove it".into()
@@ -225,6 +228,7 @@ impl Withheld {
             Self::Consent(_) => "consent",
             Self::Budget { .. } => "budget",
             Self::Records { .. } => "records",
+            Self::NotRestored(_) => "not-restored",
             Self::Needs(_) => "needs",
             Self::Abandoned(_) => "abandoned",
             Self::Refused { .. } => "refused",
@@ -289,6 +293,7 @@ impl fmt::Display for Withheld {
             Self::Records { zone, wanted, of } => {
                 write!(f, "{wanted} of our {of} records in {zone} would go at once")
             }
+            Self::NotRestored(why) => why.fmt(f),
             Self::Needs(object) => write!(f, "needs {object}"),
             Self::Abandoned(count) => {
                 write!(f, "no longer declared, and {count} of what it published is still there")

@@ -125,6 +125,7 @@ impl From<&Object> for ObjectJson {
             Object::Network(name) => ("network", Some(name.to_string())),
             Object::Image(name) => ("image", Some(name.to_string())),
             Object::Vm(name) => ("vm", Some(name.to_string())),
+            Object::Trash(id) => ("trash", Some(id.clone())),
             Object::Outside(plugin) => ("plugin", Some(plugin.clone())),
         };
         Self { kind, name }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Change, Consent, Plan, Reason, VmRemoval, Work, World};
+use super::{Change, Consent, Plan, Reason, VmRemoval, Work, World, trash::of_trash};
 use crate::model::{Seen, VmName};
 
 /// A law that a plan would break.
@@ -30,6 +30,9 @@ pub enum Broken {
         /// What.
         what: String,
     },
+    /// Something that is not in the trash would be treated as if it were.
+    #[error("volume {0} does not lie in the trash, or is not listed on the host's card")]
+    NotTrash(String),
     /// Two VMs would have one address.
     #[error("{first} and {second} would both have {address} of network {network}")]
     OneAddress {
@@ -69,6 +72,7 @@ impl Plan {
                 broken.extend(of_removal(world, change, removal));
             }
             broken.extend(of_touch(world, change));
+            broken.extend(of_trash(world, change));
         }
         broken.extend(self.shared_addresses(world));
         let (wanted, allowed) =
@@ -88,8 +92,7 @@ impl Plan {
             .collect();
         let renamed = self.changes.iter().filter_map(Change::making);
         let renamed: BTreeSet<&VmName> = renamed.filter_map(|work| work.renamed.as_ref()).collect();
-        let made = self.changes.iter().filter_map(Change::making);
-        let made: BTreeMap<_, _> = made.map(|work| (&work.vm, &work.decision)).collect();
+        let made: BTreeMap<_, _> = self.changes.iter().filter_map(Change::decided).collect();
         let stays =
             world.snapshot.vms.keys().filter(|vm| {
                 !removed.contains(vm) && !renamed.contains(vm) && !made.contains_key(*vm)

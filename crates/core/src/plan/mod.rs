@@ -12,6 +12,7 @@ mod consent;
 mod decide;
 mod differ;
 mod draft;
+mod goal;
 mod held;
 mod inventory;
 mod json;
@@ -28,6 +29,7 @@ mod report;
 mod saved;
 mod scope;
 mod step;
+mod trash;
 mod vm;
 mod wanted;
 mod work;
@@ -37,6 +39,7 @@ pub use change::{Action, Change, Object, Reason, Work};
 pub use consent::{Allowance, Consent};
 pub use decide::{HostKeys, decide};
 pub use draft::{Draft, Proposals, Trouble, draft};
+pub use goal::Goal;
 pub use held::{Held, Withheld, abandoned};
 pub use json::PlanJson;
 pub use lint::Broken;
@@ -46,9 +49,14 @@ pub use problem::PlanProblem;
 pub use saved::{SavedPlan, SavedPlanError};
 pub use scope::Scope;
 pub use step::{Act, AskedFrom, Await, Step};
+pub use trash::{
+    DiskRestoral, KeptXml, Restore, RestoredDisk, Restoring, TrashContent, TrashEmptying,
+    TrashEntry, TrashItem, TrashKey, TrashSpace, Unrestorable, VmRestoral, begun_restores, span,
+    trash,
+};
 pub use wanted::{image_spec, network_spec};
 pub use work::{SeenDomain, VmRemoval, VmWork};
-pub use world::{Goal, World};
+pub use world::World;
 
 use std::collections::BTreeMap;
 
@@ -83,6 +91,10 @@ pub struct Plan {
     pub zones: BTreeMap<DomainName, usize>,
     /// VMs that are as they shall be.
     pub unchanged: usize,
+    /// What the trash takes on hosts that have any.
+    pub trash: BTreeMap<HostName, TrashSpace>,
+    /// Whether no server was asked: what is pending stays so.
+    pub unasked: bool,
 }
 
 impl Plan {
@@ -96,17 +108,20 @@ impl Plan {
             _ => None,
         });
         let pending = down.map(|(plugin, why)| Pending { plugin, why, edits: Vec::new() });
-        snapshot.pending = pending.collect();
+        if !self.unasked {
+            snapshot.pending = pending.collect();
+        }
         for fact in &self.present {
             snapshot.fold(fact);
         }
         snapshot
     }
 
-    /// Puts what this plan decides about VMs that it makes again over what was decided before.
+    /// Puts what this plan decides about VMs that it makes again or brings back over what was
+    /// decided before.
     pub fn overrule(&self, decisions: &mut Decisions) {
-        for work in self.changes.iter().filter_map(Change::making) {
-            decisions.vms.insert(work.vm.clone(), work.decision.clone());
+        for (vm, decision) in self.changes.iter().filter_map(Change::decided) {
+            decisions.vms.insert(vm.clone(), decision.clone());
         }
     }
 

@@ -107,9 +107,12 @@ impl Order<'_> {
                 }
                 Work::VmAdopted(work) => self.adopt_vm(work, &ground, fleet_wide),
                 Work::VmGone(removal) => removed.push(self.remove_vm(removal, &mut ground)),
+                Work::VmRestored(work) => self.restore_vm(work, &mut ground),
+                Work::DiskRestored(work) => self.restore_disk(work, &mut ground),
                 _ => {}
             }
         }
+        self.empty_trash(changes, &mut ground);
         for change in changes {
             if let (Work::NetworkGone { uuid, .. }, Object::Network(network)) =
                 (&change.work, &change.object)
@@ -140,7 +143,7 @@ impl Order<'_> {
         ground.base = vec![step];
     }
 
-    fn card_with(&self, host: &HostName, added: Vec<String>) -> HostCard {
+    pub(super) fn card_with(&self, host: &HostName, added: Vec<String>) -> HostCard {
         let mut card = self.plan.cards[host].clone();
         let fleet = self.plan.fleet.to_string();
         card.fleets.insert(fleet.clone(), self.plan.serial + 1);
@@ -232,6 +235,7 @@ fn volumes_added(change: &Change) -> Vec<String> {
     if let Work::Image(spec) = &change.work {
         added.push(spec.volume.clone());
     }
+    added.extend(volumes_back(change));
     if let Some(work) = change.making() {
         added.extend(volumes_made(work, matches!(change.work, Work::VmAdopted(_))));
     }
@@ -241,6 +245,20 @@ fn volumes_added(change: &Change) -> Vec<String> {
         added.extend(moved.flat_map(|(from, to)| [from.clone(), to.clone()]));
     }
     added
+}
+
+/// Returns both names of what comes back from the trash: a kill may leave it under either.
+fn volumes_back(change: &Change) -> Vec<String> {
+    match &change.work {
+        Work::VmRestored(work) => {
+            let moved = work.moves.iter().flat_map(|(from, to)| [from.clone(), to.clone()]);
+            let seed = Some(work.seed.clone()).filter(|_| work.write_seed);
+            let xml = work.xml.as_ref().map(|xml| xml.volume.clone());
+            moved.chain(seed).chain(xml).collect()
+        }
+        Work::DiskRestored(work) => vec![work.from.clone(), work.to.clone()],
+        _ => Vec::new(),
+    }
 }
 
 fn volumes_made(work: &VmWork, adopted: bool) -> Vec<String> {

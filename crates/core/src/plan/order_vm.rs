@@ -11,23 +11,23 @@ use crate::{
 };
 
 /// The steps of one VM as they are added.
-struct Chain<'a, 'b> {
-    order: &'a mut Order<'b>,
-    host: &'a crate::model::HostName,
-    vm: &'a VmName,
+pub(super) struct Chain<'a, 'b> {
+    pub(super) order: &'a mut Order<'b>,
+    pub(super) host: &'a crate::model::HostName,
+    pub(super) vm: &'a VmName,
     /// What is true for the state as soon as any of them may have begun.
-    claims: Vec<Fact>,
+    pub(super) claims: Vec<Fact>,
 }
 
 impl Chain<'_, '_> {
-    fn act(&mut self, act: Act, needs: &[usize]) -> usize {
+    pub(super) fn act(&mut self, act: Act, needs: &[usize]) -> usize {
         let step = self.order.on(self.host, act, needs);
         self.order.steps[step].vm = Some(self.vm.clone());
         self.order.steps[step].claims.clone_from(&self.claims);
         step
     }
 
-    fn settle(&mut self, step: usize, fact: Fact) {
+    pub(super) fn settle(&mut self, step: usize, fact: Fact) {
         self.order.steps[step].settles.push(fact);
     }
 }

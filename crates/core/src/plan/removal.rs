@@ -30,7 +30,9 @@ pub(super) fn removal_of(
     }
     let (kept, trash): (Vec<_>, Vec<_>) =
         there.into_iter().partition(|disk| is_kept(world, vm, found, disk));
-    let trashed = |volume: &String| (volume.clone(), trash_name(world, volume));
+    // What is half back goes where it came from: one entry holds all that was put away of it.
+    let run = record.restoring.clone().unwrap_or_else(|| this_run(world));
+    let trashed = |volume: &String| (volume.clone(), trash_name_of(&run, volume));
     Ok(VmRemoval {
         vm: vm.clone(),
         uuid: record.uuid,
@@ -39,14 +41,23 @@ pub(super) fn removal_of(
         kept: kept.iter().map(|disk| disk.volume.clone()).collect(),
         discard: seeds(world, record.uuid, view)?,
         nvram: nvram(world, record, view, found)?.map(|nvram| trashed(&nvram)),
-        xml: trash_name(world, &format!("{}.xml", record.uuid)),
+        xml: trash_name_of(&run, &format!("{}.xml", record.uuid)),
     })
 }
 
-/// Returns the name something gets in the trash. With the serial this run will write: two removals
-/// may fall into one second.
+/// Returns the name something gets in the trash.
 pub(super) fn trash_name(world: &World<'_>, volume: &str) -> String {
-    format!("trash.{}.{}.{volume}", world.stamp, world.snapshot.serial + 1)
+    trash_name_of(&this_run(world), volume)
+}
+
+/// Returns this run as names in the trash have it. With the serial it will write: two removals may
+/// fall into one second.
+fn this_run(world: &World<'_>) -> String {
+    format!("{}.{}", world.stamp, world.snapshot.serial + 1)
+}
+
+fn trash_name_of(run: &str, volume: &str) -> String {
+    format!("trash.{run}.{volume}")
 }
 
 /// What libvirt would not undefine, or what would be lost with it.

@@ -64,6 +64,10 @@ impl Plan {
             .collect();
         words.push(format!("{} unchanged", self.unchanged));
         line(&mut text, &words.join(", "));
+        for (host, space) in &self.trash {
+            let hint = if space.old > 0 { " (freehold trash empty)" } else { "" };
+            line(&mut text, &format!("trash on {host}: {space}{hint}"));
+        }
         text
     }
 }
@@ -92,6 +96,15 @@ fn change_line(change: &Change) -> String {
             if !removal.kept.is_empty() {
                 line += &format!(", {} kept", removal.kept.len());
             }
+        }
+        Work::VmRestored(work) => {
+            line += &format!(": {} back from the trash", counted(work.moves.len(), "file"));
+        }
+        Work::DiskRestored(work) => {
+            line += &format!(": disk {} back from the trash, to be kept", work.disk);
+        }
+        Work::TrashEmptied(work) => {
+            return format!("{line}: destroyed for good ({})", work.holds);
         }
         Work::Network(spec) => {
             line += &format!(": nat {}", spec.subnet);

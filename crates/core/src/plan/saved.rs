@@ -257,6 +257,9 @@ fn volumes_of(change: &Change) -> Vec<&String> {
     if let Work::Image(spec) = &change.work {
         volumes.push(&spec.volume);
     }
+    if let Work::VmRestored(work) = &change.work {
+        volumes.extend(work.moves.iter().flat_map(|(from, to)| [from, to]));
+    }
     if let Some(work) = change.making() {
         volumes.extend(work.decision.disks.iter().map(|disk| &disk.volume));
         volumes.extend(work.detach.iter().map(|(volume, _)| volume));

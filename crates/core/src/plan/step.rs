@@ -98,7 +98,7 @@ pub enum Act {
     RestoreDomain {
         /// The domain.
         domain: Ours,
-        /// The volume that holds its XML.
+        /// The file on the host that holds its XML.
         xml: String,
     },
     /// Set autostart.
@@ -134,7 +134,14 @@ pub enum Act {
         /// Its name in the trash.
         to: String,
     },
-    /// Remove a volume without data of the user's.
+    /// Bring a volume back from the trash.
+    RestoreVolume {
+        /// Its name in the trash.
+        from: String,
+        /// The name it gets back.
+        to: String,
+    },
+    /// Remove a volume without data of the user's, or one from the trash.
     DiscardVolume {
         /// Its name.
         name: String,
@@ -200,7 +207,7 @@ impl Step {
             Act::StartDomain { .. } => format!("start {vm}"),
             Act::StopDomain { .. } => format!("shut down {vm}"),
             Act::UndefineDomain { .. } => format!("undefine {vm}"),
-            Act::Note => format!("note what is kept of {vm}"),
+            Act::Note => format!("note what is known of {vm}"),
             Act::Forget => format!("forget {vm}"),
             act => act.to_string(),
         }
@@ -219,6 +226,7 @@ impl fmt::Display for Act {
             Self::WriteSeed { volume } => write!(f, "write seed {volume}"),
             Self::DefineDomain(spec) => write!(f, "define domain {}", spec.name),
             Self::TrashVolume { from, .. } => write!(f, "move volume {from} to the trash"),
+            Self::RestoreVolume { to, .. } => write!(f, "bring volume {to} back from the trash"),
             Self::DiscardVolume { name } => write!(f, "remove volume {name}"),
             Self::RefreshPool => f.write_str("refresh pool"),
             Self::UpdateDomain { .. } => f.write_str("change"),

@@ -1,11 +1,8 @@
-//! Everything a plan is made from, and what it is for.
+//! Everything a plan is made from.
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Scope;
+use super::{Goal, Scope};
 use crate::{
     model::{Fleet, HostName, Observed, SeedDigest, Vm, VmName},
     state::{Decisions, Snapshot, VmDecision},
@@ -67,53 +64,5 @@ impl World<'_> {
             before.contains(recorded) && !self.snapshot.vms.contains_key(to)
         };
         self.fleet.vms.contains_key(recorded) || self.fleet.moved.iter().any(is_it)
-    }
-}
-
-/// What a run is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Goal {
-    /// Make the fleet as declared.
-    Converge,
-    /// Take these VMs away; `None`: everything.
-    Destroy(Option<BTreeSet<VmName>>),
-    /// Make these VMs again, whether or not they differ.
-    Replace(BTreeSet<VmName>),
-    /// Take these VMs, which are there, into the state; `mark` gives back lost marks.
-    Adopt {
-        /// The VMs.
-        vms: BTreeSet<VmName>,
-        /// Whether to write marks.
-        mark: bool,
-    },
-}
-
-impl Goal {
-    /// Says whether a VM is to be taken away by name.
-    pub fn destroys(&self, vm: &VmName) -> bool {
-        match self {
-            Self::Converge | Self::Replace(_) | Self::Adopt { .. } => false,
-            Self::Destroy(None) => true,
-            Self::Destroy(Some(names)) => names.contains(vm),
-        }
-    }
-
-    /// Says whether a VM is to be made again by name.
-    pub fn replaces(&self, vm: &VmName) -> bool {
-        matches!(self, Self::Replace(names) if names.contains(vm))
-    }
-
-    /// Says whether a VM is its business at all.
-    pub fn is_about(&self, vm: &VmName) -> bool {
-        match self {
-            Self::Converge | Self::Destroy(_) => true,
-            Self::Replace(vms) | Self::Adopt { vms, .. } => vms.contains(vm),
-        }
-    }
-
-    /// Says whether it is about what is declared, rather than about taking away.
-    pub fn is_to_make(&self) -> bool {
-        !matches!(self, Self::Destroy(_))
     }
 }

@@ -16,3 +16,5 @@ mod random;
 mod ready;
 mod removal;
 mod secrets;
+mod trash;
+mod trash_faults;
