@@ -202,3 +202,40 @@ fn ctrl_c_ends_downloads_at_once_and_says_what_is_left() {
     says(&plan, &["+ image blank", "+ vm ctrlc"]);
     assert_eq!(small::pool_files(&lab, "rack1", &sha256[..32]), [""; 0]);
 }
+
+#[test]
+fn what_was_removed_comes_back_from_the_trash_as_it_was() {
+    let lab = lab();
+    let block = idle("gonebak", "host.rack2", "firmware = \"uefi\"\n  running = false");
+    let bed = small::bed(&lab, "gonebak", &format!("{RACK2}{block}"));
+    bed.expect(0, &["apply", "--yes"]).unwrap();
+    let uuid = virsh(&lab, "rack2", "domuuid gonebak");
+    let prefix = small::volume_prefix("gonebak");
+    let root = volumes(&lab, "rack2", &prefix).into_iter().find(|name| name.contains(".root."));
+    let root = format!("/var/lib/libvirt/freehold/{}", root.unwrap());
+    let written = format!("qemu-io -f qcow2 -c 'write -P 0x5a 0 64k' {root}");
+    assert!(lab.ssh("rack2", &written).unwrap().success());
+    virsh(&lab, "rack2", "desc gonebak --config written by hand");
+
+    bed.expect(0, &["destroy", "gonebak", "--yes"]).unwrap();
+    assert_eq!(domains(&lab, "rack2", "gonebak"), [""; 0]);
+    let list = bed.expect(0, &["trash", "list"]).unwrap();
+    says(&list, &["gonebak", "root"]);
+    // What is younger than `retain` stays.
+    bed.expect(0, &["trash", "empty", "--yes"]).unwrap();
+    says(&bed.expect(0, &["trash", "list"]).unwrap(), &["gonebak"]);
+
+    bed.expect(0, &["trash", "restore", "gonebak"]).unwrap();
+    assert_eq!(virsh(&lab, "rack2", "domuuid gonebak"), uuid);
+    let xml = virsh(&lab, "rack2", "dumpxml --inactive gonebak");
+    assert!(xml.contains("written by hand"), "{xml}");
+    let read = format!("qemu-io -f qcow2 -c 'read -P 0x5a 0 64k' {root}");
+    assert!(lab.ssh("rack2", &read).unwrap().success(), "its data is back");
+    bed.expect(0, &["apply", "--yes"]).unwrap();
+    says(&bed.expect(0, &["plan"]).unwrap(), &["nothing to do: 1 unchanged"]);
+
+    bed.expect(0, &["destroy", "gonebak", "--yes"]).unwrap();
+    bed.expect(0, &["trash", "empty", "--older-than", "0s", "--yes"]).unwrap();
+    let left = volumes(&lab, "rack2", &prefix);
+    assert_eq!(left, [""; 0], "only this destroys data");
+}

@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Forget(Forget),
     /// Show every VM, its host, address and state
     Status,
+    /// Show what was removed, bring it back, or destroy it
+    Trash(crate::trash::Trash),
     /// Log in to a VM; its host key is known
     Ssh(Ssh),
 }

@@ -12,7 +12,8 @@ use freehold_core::{
     host::{self, ConnectOptions, Files, Guest, GuestTarget, Host},
     model::{self, Fleet, HostName, Place, VmName},
     plan::{
-        Draft, Goal, Held, Object, Plan, Scope, Withheld, World, abandoned, asked_address, draft,
+        Draft, Goal, Held, Object, Plan, Proposals, Scope, Withheld, World, abandoned,
+        asked_address, draft,
     },
     plugins::{Hosts, Plugin},
     seed::{Guests, Identity},
@@ -207,6 +208,9 @@ impl<'a> Prepared<'a> {
             let inventory = draft.inventory(world);
             (draft, inventory)
         });
+        if self.goal.is_of_trash() {
+            return self.with_world(|world| draft.with(world, Proposals::default()));
+        }
         let published = &self.snapshot.published;
         let proposals = propose(&self.plugins, &inventory, published, &self.reached.hosts).await;
         let mut plan = self.with_world(|world| draft.with(world, proposals));

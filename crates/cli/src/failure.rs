@@ -53,6 +53,12 @@ impl Failure {
         self
     }
 
+    /// Adds causes that are words already, outermost first.
+    pub(crate) fn because_of(mut self, causes: Vec<String>) -> Self {
+        self.causes.extend(causes);
+        self
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

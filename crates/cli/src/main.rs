@@ -14,6 +14,7 @@ mod plan;
 mod screen;
 mod ssh;
 mod status;
+mod trash;
 
 use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
@@ -61,6 +62,7 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Lock(Lock::Prune(prune)) => lock::prune(args, prune),
         Command::Destroy(destroy) => apply::destroy(args, destroy).await,
         Command::Status => status::run(args).await,
+        Command::Trash(trash) => trash::run(args, trash).await,
         Command::Ssh(ssh) => ssh::run(args, ssh),
     }
 }

@@ -12,6 +12,7 @@ use crate::model::{DiskName, EditKey, HostName, NetworkName, VmName};
 /// Something that became true, in the terms of the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "FactWire", into = "FactWire")]
+#[expect(clippy::large_enum_variant, reason = "a run has few of them, each for a moment")]
 pub enum Fact {
     /// We know this host by this id.
     Host {
