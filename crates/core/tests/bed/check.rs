@@ -3,11 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use freehold_core::{
-    model::{DomainState, Firmware, nvram_name, seed_volume_name},
-    plan::image_spec,
+    model::{DomainState, Firmware, Fleet, HostName, VmName, nvram_name, seed_volume_name},
+    plan::{Object, Withheld, image_spec},
+    state::{Decisions, Snapshot},
 };
 
 use super::Bed;
+
+/// What a converged fleet is compared with.
+struct Want {
+    fleet: Fleet,
+    decided: Decisions,
+    snapshot: Snapshot,
+    /// VMs about which something that cannot be changed yet is held back.
+    refused: BTreeSet<VmName>,
+}
 
 impl Bed {
     /// Checks that hosts, server, lock and state are what the text says, and nothing more.
@@ -15,81 +25,124 @@ impl Bed {
         let plan = self.plan().await;
         assert!(plan.is_empty(), "{context}: still to do:\n{}", plan.text());
         assert!(plan.held.is_empty(), "{context}: held:\n{}", plan.text());
-        self.check_domains(context);
-        self.check_volumes(context);
-        self.check_records(context);
-        self.check_state(context);
+        self.check_all(context, BTreeSet::new());
     }
 
-    fn check_domains(&self, context: &str) {
-        let (fleet, decided) = (self.fleet(), self.decided());
-        let mut found = BTreeMap::new();
-        for (host, simulated) in &self.hosts {
-            for (uuid, domain) in &simulated.world().domains {
-                let macs: Vec<_> = domain.spec.nics.iter().map(|nic| nic.mac).collect();
-                let seen = (host.clone(), *uuid, macs, domain.spec.mark.incarnation);
-                let before = found.insert(domain.spec.name.clone(), seen);
-                assert_eq!(before, None, "{context}: {} is there twice", domain.spec.name);
-                assert_eq!(domain.state, DomainState::Running, "{context}: {}", domain.spec.name);
-                assert!(domain.marked, "{context}: {} has no mark", domain.spec.name);
+    /// The same, less VMs of which something cannot be changed yet: they stay as they were.
+    pub(crate) async fn check_but_refused(&self, context: &str) {
+        let plan = self.plan().await;
+        assert!(plan.is_empty(), "{context}: still to do:\n{}", plan.text());
+        let mut refused = BTreeSet::new();
+        for held in &plan.held {
+            match (&held.object, &held.why) {
+                (Object::Vm(vm), Withheld::NotYet { .. }) => drop(refused.insert(vm.clone())),
+                _ => panic!("{context}: held:\n{}", plan.text()),
             }
         }
-        let wanted: BTreeMap<_, _> = fleet
-            .vms
-            .keys()
-            .map(|vm| {
-                let decision = &decided.vms[vm];
-                let macs: Vec<_> = decision.nics.iter().map(|nic| nic.mac).collect();
-                let (host, uuid) = (decision.host.clone(), decision.uuid);
-                (vm.to_string(), (host, uuid, macs, decision.incarnation))
-            })
-            .collect();
-        assert_eq!(found, wanted, "{context}: domains are those of the lock");
+        self.check_all(context, refused);
     }
 
-    fn check_volumes(&self, context: &str) {
-        let (fleet, decided, snapshot) = (self.fleet(), self.decided(), self.snapshot());
+    /// Checks that nothing of ours is left but what is kept and what lies in the trash.
+    pub(crate) fn check_destroyed(&self) {
+        let (fleet, snapshot) = (self.fleet(), self.snapshot());
+        assert!(snapshot.vms.is_empty(), "{:?}", snapshot.vms);
         let images: BTreeSet<_> =
             fleet.images.values().map(|i| image_spec(fleet.id, i).volume).collect();
         for (host, simulated) in &self.hosts {
-            let mut wanted: BTreeSet<String> = BTreeSet::new();
-            for (name, block) in &fleet.vms {
-                let vm = &decided.vms[name];
-                if vm.host != *host {
+            let world = simulated.world();
+            let mut domains = world.domains.values();
+            assert!(domains.all(|domain| domain.spec.mark.fleet != fleet.id), "on {host}");
+            let mut networks = world.networks.values();
+            assert!(networks.all(|(network, _)| network.mark.fleet != fleet.id), "on {host}");
+            let kept = snapshot.kept.iter().filter(|kept| kept.host == *host);
+            let kept: BTreeSet<_> = kept.map(|kept| kept.volume.clone()).collect();
+            let left = world.volumes.keys().filter(|name| {
+                let ours = !self.witness.is_strangers(host, name) && !images.contains(*name);
+                ours && !name.starts_with("trash.")
+            });
+            let left: BTreeSet<_> = left.cloned().collect();
+            assert_eq!(left, kept, "volumes on {host}");
+        }
+        let mut records = self.server.records().into_values();
+        assert!(records.all(|record| record.vm.is_none()), "records of ours are left");
+    }
+
+    fn check_all(&self, context: &str, refused: BTreeSet<VmName>) {
+        let (fleet, decided, snapshot) = (self.fleet(), self.decided(), self.snapshot());
+        let want = Want { fleet, decided, snapshot, refused };
+        self.check_domains(context, &want);
+        for host in self.hosts.keys() {
+            self.check_volumes(context, host, &want);
+        }
+        self.check_records(context, &want);
+        self.check_state(context, &want);
+    }
+
+    fn check_domains(&self, context: &str, want: &Want) {
+        let Want { fleet, decided, refused, .. } = want;
+        let mut found = BTreeMap::new();
+        for (host, simulated) in &self.hosts {
+            for (uuid, domain) in &simulated.world().domains {
+                if domain.spec.mark.fleet != fleet.id {
                     continue;
                 }
-                if block.firmware == Firmware::Uefi {
-                    wanted.insert(nvram_name(fleet.id, vm.uuid));
-                }
-                wanted.extend(vm.disks.iter().map(|disk| disk.volume.clone()));
-                wanted.insert(seed_volume_name(fleet.id, vm.uuid, vm.incarnation));
+                let name: VmName = domain.spec.name.parse().unwrap();
+                let macs: Vec<_> = domain.spec.nics.iter().map(|nic| nic.mac).collect();
+                let seen = (host.clone(), *uuid, macs, domain.spec.mark.incarnation);
+                let before = found.insert(name.clone(), seen);
+                assert_eq!(before, None, "{context}: {name} is there twice");
+                assert!(domain.marked, "{context}: {name} has no mark");
+                let Some(vm) = fleet.vms.get(&name).filter(|_| !refused.contains(&name)) else {
+                    continue;
+                };
+                let state = if vm.running { DomainState::Running } else { DomainState::Off };
+                assert_eq!(domain.state, state, "{context}: {name}");
+                assert_eq!(domain.autostart, vm.autostart, "{context}: {name}");
+                assert_eq!(domain.spec.memory, vm.memory, "{context}: {name}");
             }
-            let kept = snapshot.kept.iter().filter(|kept| kept.host == *host);
-            wanted.extend(kept.map(|kept| kept.volume.clone()));
-            let world = simulated.world();
-            let there: BTreeSet<_> = world
-                .volumes
-                .keys()
-                .filter(|name| !name.starts_with("trash.") && !images.contains(*name))
-                .cloned()
-                .collect();
-            assert_eq!(there, wanted, "{context}: volumes on {host}");
-            let index = world
-                .card
-                .as_ref()
-                .and_then(|card| card.volumes.get(&fleet.id.to_string()).cloned());
-            let index = index.unwrap_or_default();
-            for name in world.volumes.keys() {
-                assert!(index.contains(name), "{context}: {name} is not in the index of {host}");
-            }
+        }
+        let wanted = fleet.vms.keys().map(|vm| {
+            let decision = &decided.vms[vm];
+            let macs: Vec<_> = decision.nics.iter().map(|nic| nic.mac).collect();
+            let (host, uuid) = (decision.host.clone(), decision.uuid);
+            (vm.clone(), (host, uuid, macs, decision.incarnation))
+        });
+        let mut wanted: BTreeMap<_, _> = wanted.collect();
+        wanted.retain(|vm, _| !refused.contains(vm));
+        found.retain(|vm, _| !refused.contains(vm));
+        assert_eq!(found, wanted, "{context}: domains are those of the lock");
+    }
+
+    fn check_volumes(&self, context: &str, host: &HostName, want: &Want) {
+        let Want { fleet, snapshot, .. } = want;
+        let images: BTreeSet<_> =
+            fleet.images.values().map(|i| image_spec(fleet.id, i).volume).collect();
+        let (mut wanted, either) = wanted_volumes(host, want);
+        let kept = snapshot.kept.iter().filter(|kept| kept.host == *host);
+        wanted.extend(kept.map(|kept| kept.volume.clone()));
+        wanted.retain(|name| !either.contains(name));
+        let world = self.hosts[host].world();
+        let ours: Vec<_> =
+            world.volumes.keys().filter(|name| !self.witness.is_strangers(host, name)).collect();
+        let there = ours.iter().copied().filter(|name| {
+            !name.starts_with("trash.") && !images.contains(*name) && !either.contains(*name)
+        });
+        let there: BTreeSet<_> = there.cloned().collect();
+        assert_eq!(there, wanted, "{context}: volumes on {host}");
+        let index =
+            world.card.as_ref().and_then(|card| card.volumes.get(&fleet.id.to_string()).cloned());
+        let index = index.unwrap_or_default();
+        for name in ours {
+            assert!(index.contains(name), "{context}: {name} is not in the index of {host}");
         }
     }
 
-    fn check_records(&self, context: &str) {
-        let (fleet, decided) = (self.fleet(), self.decided());
+    fn check_records(&self, context: &str, want: &Want) {
+        let Want { fleet, decided, snapshot, refused } = want;
         let wanted: BTreeMap<_, _> = fleet
             .vms
             .values()
+            .filter(|vm| vm.running && !refused.contains(&vm.name))
             .filter_map(|vm| {
                 let addresses = vm.nics.iter().zip(&decided.vms[&vm.name].nics);
                 let addresses: Vec<_> = addresses
@@ -100,25 +153,25 @@ impl Bed {
                 (!addresses.is_empty()).then_some((name, addresses))
             })
             .collect();
-        let records: BTreeMap<_, _> = self
-            .server
-            .records()
-            .into_iter()
-            .filter(|(_, record)| record.vm.is_some())
-            .map(|(name, record)| (name, record.values))
-            .collect();
-        assert_eq!(records, wanted, "{context}: records");
-        let published: BTreeSet<_> = self.snapshot().published.into_values().collect();
-        let served: BTreeSet<_> = records.into_values().collect();
+        let mut records = self.server.records();
+        records.retain(|_, record| record.vm.is_some());
+        let published: BTreeSet<_> = snapshot.published.values().collect();
+        let served: BTreeSet<_> = records.values().map(|record| &record.values).collect();
         assert_eq!(published, served, "{context}: the state knows what was published");
+        records.retain(|_, record| record.vm.as_ref().is_some_and(|vm| !refused.contains(vm)));
+        let records: BTreeMap<_, _> =
+            records.into_iter().map(|(name, record)| (name, record.values)).collect();
+        assert_eq!(records, wanted, "{context}: records");
     }
 
-    fn check_state(&self, context: &str) {
-        let (fleet, decided, snapshot) = (self.fleet(), self.decided(), self.snapshot());
+    fn check_state(&self, context: &str, want: &Want) {
+        let Want { fleet, decided, snapshot, refused } = want;
         assert_eq!(snapshot.pending, [], "{context}");
-        let made: Vec<_> = snapshot.vms.keys().collect();
-        assert_eq!(made, fleet.vms.keys().collect::<Vec<_>>(), "{context}: VMs of the state");
-        for vm in fleet.vms.keys() {
+        let settled = |vm: &&VmName| !refused.contains(*vm);
+        let made: Vec<_> = snapshot.vms.keys().filter(settled).collect();
+        let wanted: Vec<_> = fleet.vms.keys().filter(settled).collect();
+        assert_eq!(made, wanted, "{context}: VMs of the state");
+        for vm in wanted {
             assert_eq!(snapshot.decisions.vms[vm], decided.vms[vm], "{context}: {vm}");
         }
         for (host, id) in &snapshot.hosts {
@@ -128,4 +181,29 @@ impl Bed {
             assert!(card.is_none_or(|card| card == *id), "{context}: card of {host}");
         }
     }
+}
+
+/// Returns the volumes of VMs that must be on a host, and those that may be there.
+fn wanted_volumes(host: &HostName, want: &Want) -> (BTreeSet<String>, BTreeSet<String>) {
+    let Want { fleet, decided, snapshot, refused } = want;
+    let (mut wanted, mut either) = (BTreeSet::new(), BTreeSet::new());
+    for (name, block) in &fleet.vms {
+        let vm = &decided.vms[name];
+        if vm.host != *host {
+            continue;
+        }
+        let mut volumes: BTreeSet<_> = vm.disks.iter().map(|it| it.volume.clone()).collect();
+        volumes.insert(seed_volume_name(fleet.id, vm.uuid, vm.incarnation));
+        if refused.contains(name) {
+            let record = snapshot.vms.get(name);
+            volumes.extend(record.iter().flat_map(|it| &it.disks).map(|it| it.volume.clone()));
+            either.append(&mut volumes);
+        }
+        wanted.append(&mut volumes);
+        // libvirt makes it when the VM starts for the first time.
+        let sure = block.firmware == Firmware::Uefi && block.running && !refused.contains(name);
+        let nvram = if sure { &mut wanted } else { &mut either };
+        nvram.insert(nvram_name(fleet.id, vm.uuid));
+    }
+    (wanted, either)
 }

@@ -1,62 +1,168 @@
 //! What goes wrong, at which changing call of the whole fleet.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard},
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    time::Duration,
 };
 
+use freehold_core::model::HostName;
 use tokio::sync::Notify;
 
+use super::{
+    hands::{Hand, Hands},
+    witness::Witness,
+};
+
 /// What goes wrong with one changing call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trick {
+    /// The run is killed before its journal has the intent.
+    KillBeforeIntent,
+    /// The run is killed while it writes the intent: half the line is there.
+    KillTornIntent,
     /// The run is killed before the call arrives.
     KillBefore,
     /// The run is killed when the call has happened.
     KillAfter,
-    /// As before, and the journal's lines that nobody waited for are lost.
+    /// The run is killed while it writes how the call ended: half the line is there.
+    KillTornOutcome,
+    /// The run is killed once it has written how the call ended.
+    KillAfterOutcome,
+    /// As `KillAfter`, and the journal's lines that nobody waited for are lost.
     KillAndLoseOutcomes,
     /// It is refused.
     Fail,
+    /// It never arrives, and nobody can know that.
+    LostRequest,
     /// It happens, its reply is lost.
     LostReply,
     /// Its host, or the server, answers nothing from here on.
     Gone,
     /// It happens, its reply is lost, and nothing arrives from here on.
     LostThenGone,
+    /// Its host, or the server, answers nothing for the next few calls of the fleet.
+    Partition,
+    /// Its host starts anew, and the call is lost.
+    Reboot,
+    /// Nothing can be written into its host's pool any more.
+    DiskFull,
+    /// It never arrives and is never answered; the run is killed once nothing else goes on.
+    Hang,
+    /// It happens and is never answered; the run is killed once nothing else goes on.
+    HangAfter,
+    /// Somebody does this right before it; the number says to which object.
+    Hand(Hand, u8),
 }
 
 impl Trick {
-    pub(crate) const ALL: [Self; 7] = [
+    /// Everything but somebody's edits.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::KillBeforeIntent,
+        Self::KillTornIntent,
         Self::KillBefore,
         Self::KillAfter,
+        Self::KillTornOutcome,
+        Self::KillAfterOutcome,
         Self::KillAndLoseOutcomes,
         Self::Fail,
+        Self::LostRequest,
         Self::LostReply,
         Self::Gone,
         Self::LostThenGone,
+        Self::Partition,
+        Self::Reboot,
+        Self::DiskFull,
+        Self::Hang,
+        Self::HangAfter,
+    ];
+
+    /// Where the tool can be killed around one changing call: before, while and after its intent is
+    /// written, after the call, while and after its outcome is written.
+    pub(crate) const KILLS: [Self; 6] = [
+        Self::KillBeforeIntent,
+        Self::KillTornIntent,
+        Self::KillBefore,
+        Self::KillAfter,
+        Self::KillTornOutcome,
+        Self::KillAfterOutcome,
     ];
 }
 
+/// What of its journal a killed run leaves on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// All of it.
+    Whole,
+    /// What was there when the last call was made.
+    ToLastCall,
+    /// The same and half the next line.
+    InNextLine,
+    /// All of it and half a line more.
+    TornEnd,
+    /// All of it less the outcomes nobody waited for.
+    LessOutcomes,
+}
+
+impl Cut {
+    fn of(trick: Trick) -> Self {
+        match trick {
+            Trick::KillBeforeIntent => Self::ToLastCall,
+            Trick::KillTornIntent => Self::InNextLine,
+            Trick::KillTornOutcome => Self::TornEnd,
+            Trick::KillAndLoseOutcomes => Self::LessOutcomes,
+            _ => Self::Whole,
+        }
+    }
+}
+
+/// How long nothing must happen until a run with a call that hangs is killed.
+const REST: Duration = Duration::from_millis(15);
+/// How many calls of the fleet a partition lasts.
+const PARTITION: usize = 3;
+
 /// Counts the changing calls of a fleet and spoils some.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Fate {
     inner: Mutex<Inner>,
     death: Notify,
+    present: OnceLock<(Arc<Witness>, Arc<Hands>)>,
 }
 
-#[derive(Debug, Default)]
+impl fmt::Debug for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fate").finish_non_exhaustive()
+    }
+}
+
+type Return = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
 struct Inner {
     calls: usize,
     tricks: BTreeMap<usize, Trick>,
-    fired: usize,
-    dead: bool,
-    loses_outcomes: bool,
+    at_end: Option<Trick>,
+    fired: Vec<Trick>,
+    dead: Option<Cut>,
+    hangs: bool,
+    dies_at_outcome: bool,
+    full: BTreeSet<HostName>,
+    returns: Vec<(usize, Return)>,
 }
 
 impl Fate {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
+    }
+
+    /// Brings who looks at every call, and who may interfere.
+    pub(super) fn attend(&self, witness: Arc<Witness>, hands: Arc<Hands>) {
+        assert!(self.present.set((witness, hands)).is_ok(), "they attend once");
+    }
+
+    pub(super) fn witness(&self) -> Option<&Arc<Witness>> {
+        self.present.get().map(|(witness, _)| witness)
     }
 
     /// Spoils the `nth` changing call from now, counted from 0.
@@ -66,9 +172,19 @@ impl Fate {
         inner.tricks.insert(at, trick);
     }
 
+    /// Kills the next run when its calls are done and its state is not saved, or not in full.
+    pub(crate) fn spoil_end(&self, kill: Trick) {
+        self.inner().at_end = Some(kill);
+    }
+
     /// Returns how many tricks were played.
     pub(crate) fn fired(&self) -> usize {
-        self.inner().fired
+        self.inner().fired.len()
+    }
+
+    /// Returns the tricks that were played.
+    pub(crate) fn played(&self) -> Vec<Trick> {
+        self.inner().fired.clone()
     }
 
     /// Returns how many changing calls there were.
@@ -80,49 +196,125 @@ impl Fate {
     pub(crate) fn clear(&self) {
         let mut inner = self.inner();
         inner.tricks.clear();
-        inner.dead = false;
-        inner.loses_outcomes = false;
+        inner.at_end = None;
+        inner.dead = None;
+        inner.hangs = false;
+        inner.dies_at_outcome = false;
     }
 
-    /// Returns once the run is killed.
-    pub(crate) async fn death(&self) {
-        while !self.inner().dead {
-            self.death.notified().await;
+    /// What was full or away is so no more.
+    pub(crate) fn recover(&self) {
+        let mut inner = self.inner();
+        inner.full.clear();
+        inner.returns.clear();
+    }
+
+    /// Returns what the journal keeps once the run is killed.
+    pub(super) async fn death(&self) -> Cut {
+        let mut rested_at = None;
+        loop {
+            let (hangs, calls) = {
+                let mut inner = self.inner();
+                // Other hosts go on while one call hangs.
+                if inner.hangs && rested_at == Some(inner.calls) {
+                    inner.dead = Some(Cut::Whole);
+                }
+                if let Some(cut) = inner.dead {
+                    return cut;
+                }
+                (inner.hangs, inner.calls)
+            };
+            if hangs {
+                rested_at = Some(calls);
+                tokio::time::sleep(REST).await;
+            } else {
+                self.death.notified().await;
+            }
         }
     }
 
-    pub(crate) fn loses_outcomes(&self) -> bool {
-        self.inner().loses_outcomes
+    /// Returns how the run is killed at its end, if it is.
+    pub(super) fn end(&self) -> Option<(Trick, Cut)> {
+        let mut inner = self.inner();
+        let trick = inner.at_end.take()?;
+        inner.fired.push(trick);
+        Some((trick, Cut::of(trick)))
     }
 
     /// Is asked before every changing call; a run that is dead calls no more.
-    pub(crate) async fn before(&self) -> Option<Trick> {
-        let trick = {
+    pub(super) async fn before(&self) -> Option<Trick> {
+        let (trick, returns) = {
             let mut inner = self.inner();
-            if inner.dead { Err(()) } else { Ok(inner.next()) }
+            match inner.dead {
+                Some(_) => (Err(()), Vec::new()),
+                None => (Ok(inner.next()), inner.due()),
+            }
         };
+        returns.into_iter().for_each(|back| back());
         match trick {
             Err(()) => std::future::pending().await,
-            Ok(Some(Trick::KillBefore)) => self.die(false).await,
+            Ok(Some(
+                kill @ (Trick::KillBeforeIntent | Trick::KillTornIntent | Trick::KillBefore),
+            )) => self.die(Cut::of(kill)).await,
+            Ok(Some(Trick::Hang)) => self.hang().await,
+            Ok(Some(Trick::Hand(hand, which))) => {
+                if let Some((_, hands)) = self.present.get() {
+                    hands.act(hand, which);
+                }
+                None
+            }
             Ok(trick) => trick,
         }
     }
 
     /// Is told after every changing call.
-    pub(crate) async fn after(&self, trick: Option<Trick>) {
+    pub(super) async fn after(&self, trick: Option<Trick>) {
         match trick {
-            Some(Trick::KillAfter) => self.die(false).await,
-            Some(Trick::KillAndLoseOutcomes) => self.die(true).await,
+            Some(
+                kill @ (Trick::KillAfter | Trick::KillTornOutcome | Trick::KillAndLoseOutcomes),
+            ) => self.die(Cut::of(kill)).await,
+            Some(Trick::HangAfter) => self.hang().await,
+            Some(Trick::KillAfterOutcome) => self.inner().dies_at_outcome = true,
             _ => {}
         }
     }
 
-    async fn die<T>(&self, loses_outcomes: bool) -> T {
-        {
-            let mut inner = self.inner();
-            inner.dead = true;
-            inner.loses_outcomes = loses_outcomes;
+    /// Is told when the outcome of a step was handed to the journal.
+    pub(super) fn outcome(&self) {
+        let mut inner = self.inner();
+        if inner.dies_at_outcome {
+            inner.dead = Some(Cut::Whole);
+            self.death.notify_one();
         }
+    }
+
+    /// Has something come back after some more calls.
+    pub(super) fn comes_back(&self, back: Return) {
+        let mut inner = self.inner();
+        let at = inner.calls + PARTITION;
+        inner.returns.push((at, back));
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.inner().dead.is_some()
+    }
+
+    pub(super) fn fill(&self, host: &HostName) {
+        self.inner().full.insert(host.clone());
+    }
+
+    pub(super) fn is_full(&self, host: &HostName) -> bool {
+        self.inner().full.contains(host)
+    }
+
+    async fn die<T>(&self, cut: Cut) -> T {
+        self.inner().dead = Some(cut);
+        self.death.notify_one();
+        std::future::pending().await
+    }
+
+    async fn hang<T>(&self) -> T {
+        self.inner().hangs = true;
         self.death.notify_one();
         std::future::pending().await
     }
@@ -132,7 +324,13 @@ impl Inner {
     fn next(&mut self) -> Option<Trick> {
         let trick = self.tricks.remove(&self.calls);
         self.calls += 1;
-        self.fired += usize::from(trick.is_some());
+        self.fired.extend(trick);
         trick
+    }
+
+    fn due(&mut self) -> Vec<Return> {
+        let calls = self.calls;
+        let due = self.returns.extract_if(.., |(at, _)| *at <= calls);
+        due.map(|(_, back)| back).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use freehold_core::{
     host::{
-        Host, HostError, Progress, Stream,
+        Certainty, Host, HostError, HostErrorKind, Progress, Stream,
         simulated::{Fault, SimulatedHost},
     },
     model::{
@@ -15,7 +15,7 @@ use freehold_core::{
 };
 use uuid::Uuid;
 
-use super::{Fate, Trick};
+use super::{Fate, Trick, hands};
 
 /// A host that fails when its fleet's fate says so.
 #[derive(Debug)]
@@ -24,32 +24,77 @@ pub(super) struct TrickyHost {
     fate: Arc<Fate>,
 }
 
+/// Whether a call writes into the pool, which may be full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Space,
+    Nothing,
+}
+
 impl TrickyHost {
     pub(super) fn new(inner: SimulatedHost, fate: Arc<Fate>) -> Self {
         Self { inner, fate }
     }
 
-    async fn before(&self) -> Option<Trick> {
+    /// Prepares what goes wrong with the next call; an error is one that never arrives.
+    async fn before(&self, takes: Takes) -> Result<Option<Trick>, HostError> {
         let trick = self.fate.before().await;
         // Nothing is awaited between here and the call, so it is the next one.
-        let fault = match trick? {
-            Trick::Fail => Fault::Fail,
-            Trick::LostReply => Fault::LostReply,
-            Trick::Gone => Fault::Unreachable,
-            Trick::LostThenGone => Fault::LostThenUnreachable,
-            Trick::KillBefore | Trick::KillAfter | Trick::KillAndLoseOutcomes => return trick,
-        };
-        self.inner.fault(0, fault);
-        trick
+        match trick {
+            Some(Trick::Fail) => self.inner.fault(0, Fault::Fail),
+            Some(Trick::LostReply) => self.inner.fault(0, Fault::LostReply),
+            Some(Trick::Gone) => self.inner.fault(0, Fault::Unreachable),
+            Some(Trick::LostThenGone) => self.inner.fault(0, Fault::LostThenUnreachable),
+            Some(Trick::Partition) => {
+                self.inner.fault(0, Fault::Unreachable);
+                let back = self.inner.clone();
+                self.fate.comes_back(Box::new(move || back.set_down(false)));
+            }
+            Some(Trick::Reboot) => {
+                hands::reboot(&mut self.inner.world());
+                return Err(self.lost(Certainty::Unknown, "the host starts anew"));
+            }
+            Some(Trick::LostRequest) => {
+                return Err(self.lost(Certainty::Unknown, "the connection is lost"));
+            }
+            Some(Trick::DiskFull) => self.fate.fill(self.inner.name()),
+            _ => {}
+        }
+        if takes == Takes::Space && self.fate.is_full(self.inner.name()) {
+            return Err(self.lost(Certainty::DidNot, "no space left on device"));
+        }
+        Ok(trick)
+    }
+
+    fn lost(&self, certainty: Certainty, why: &str) -> HostError {
+        HostError {
+            host: self.inner.name().clone(),
+            act: "do it".to_owned(),
+            certainty,
+            hint: None,
+            kind: match certainty {
+                Certainty::Unknown => HostErrorKind::Unreachable,
+                Certainty::DidNot => HostErrorKind::Failed,
+            },
+            source: why.into(),
+        }
     }
 }
 
 macro_rules! changing {
-    ($self:ident, $call:expr) => {{
-        let trick = $self.before().await;
-        let result = $call.await;
-        $self.fate.after(trick).await;
-        result
+    ($self:ident, $takes:ident, $act:literal, $call:expr) => {{
+        match $self.before(Takes::$takes).await {
+            Err(error) => Err(error),
+            Ok(trick) => {
+                let seen = $self.fate.witness().map(|witness| witness.look($self.name(), $act));
+                let result = $call.await;
+                if let Some((witness, seen)) = $self.fate.witness().zip(seen) {
+                    witness.judge(seen);
+                }
+                $self.fate.after(trick).await;
+                result
+            }
+        }
     }};
 }
 
@@ -64,23 +109,23 @@ impl Host for TrickyHost {
     }
 
     async fn create_pool(&self) -> Result<(), HostError> {
-        changing!(self, self.inner.create_pool())
+        changing!(self, Nothing, "create pool", self.inner.create_pool())
     }
 
     async fn write_card(&self, fleet: FleetId, card: &HostCard) -> Result<(), HostError> {
-        changing!(self, self.inner.write_card(fleet, card))
+        changing!(self, Space, "write card", self.inner.write_card(fleet, card))
     }
 
     async fn refresh_pool(&self) -> Result<(), HostError> {
-        changing!(self, self.inner.refresh_pool())
+        changing!(self, Nothing, "refresh pool", self.inner.refresh_pool())
     }
 
     async fn define_network(&self, spec: &NetworkSpec) -> Result<(), HostError> {
-        changing!(self, self.inner.define_network(spec))
+        changing!(self, Nothing, "define network", self.inner.define_network(spec))
     }
 
     async fn remove_network(&self, network: &Ours) -> Result<(), HostError> {
-        changing!(self, self.inner.remove_network(network))
+        changing!(self, Nothing, "remove network", self.inner.remove_network(network))
     }
 
     async fn store_image(
@@ -89,7 +134,7 @@ impl Host for TrickyHost {
         source: &Path,
         progress: &Progress,
     ) -> Result<(), HostError> {
-        changing!(self, self.inner.store_image(spec, source, progress))
+        changing!(self, Space, "store image", self.inner.store_image(spec, source, progress))
     }
 
     async fn fetch_image(
@@ -98,39 +143,39 @@ impl Host for TrickyHost {
         url: &str,
         progress: &Progress,
     ) -> Result<bool, HostError> {
-        changing!(self, self.inner.fetch_image(spec, url, progress))
+        changing!(self, Space, "fetch image", self.inner.fetch_image(spec, url, progress))
     }
 
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), HostError> {
-        changing!(self, self.inner.create_volume(spec))
+        changing!(self, Space, "create volume", self.inner.create_volume(spec))
     }
 
     async fn write_volume(&self, name: &str, content: &[u8]) -> Result<(), HostError> {
-        changing!(self, self.inner.write_volume(name, content))
+        changing!(self, Space, "write volume", self.inner.write_volume(name, content))
     }
 
     async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError> {
-        changing!(self, self.inner.rename_volume(from, to))
+        changing!(self, Nothing, "rename volume", self.inner.rename_volume(from, to))
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), HostError> {
-        changing!(self, self.inner.remove_volume(name))
+        changing!(self, Nothing, "remove volume", self.inner.remove_volume(name))
     }
 
     async fn define_domain(&self, spec: &DomainSpec) -> Result<(), HostError> {
-        changing!(self, self.inner.define_domain(spec))
+        changing!(self, Nothing, "define domain", self.inner.define_domain(spec))
     }
 
     async fn set_autostart(&self, domain: &Ours, autostart: bool) -> Result<(), HostError> {
-        changing!(self, self.inner.set_autostart(domain, autostart))
+        changing!(self, Nothing, "set autostart", self.inner.set_autostart(domain, autostart))
     }
 
     async fn start_domain(&self, domain: &Ours) -> Result<(), HostError> {
-        changing!(self, self.inner.start_domain(domain))
+        changing!(self, Nothing, "start domain", self.inner.start_domain(domain))
     }
 
     async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError> {
-        changing!(self, self.inner.stop_domain(domain, deadline))
+        changing!(self, Nothing, "stop domain", self.inner.stop_domain(domain, deadline))
     }
 
     async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
@@ -138,27 +183,27 @@ impl Host for TrickyHost {
     }
 
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {
-        changing!(self, self.inner.undefine_domain(domain))
+        changing!(self, Nothing, "undefine domain", self.inner.undefine_domain(domain))
     }
 
     async fn update_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
-        changing!(self, self.inner.update_domain(domain, spec))
+        changing!(self, Nothing, "update domain", self.inner.update_domain(domain, spec))
     }
 
     async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError> {
-        changing!(self, self.inner.mark_domain(uuid, name, mark))
+        changing!(self, Nothing, "mark domain", self.inner.mark_domain(uuid, name, mark))
     }
 
     async fn rename_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
-        changing!(self, self.inner.rename_domain(domain, spec))
+        changing!(self, Nothing, "rename domain", self.inner.rename_domain(domain, spec))
     }
 
     async fn grow_volume(&self, domain: &Ours, volume: &str, size: Size) -> Result<(), HostError> {
-        changing!(self, self.inner.grow_volume(domain, volume, size))
+        changing!(self, Space, "grow volume", self.inner.grow_volume(domain, volume, size))
     }
 
     async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError> {
-        changing!(self, self.inner.restore_domain(domain, xml))
+        changing!(self, Nothing, "restore domain", self.inner.restore_domain(domain, xml))
     }
 
     fn kept_domain(&self, xml: &str) -> Result<KeptDomain, HostError> {
@@ -178,6 +223,6 @@ impl Host for TrickyHost {
     }
 
     async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError> {
-        changing!(self, self.inner.write_file(path, content))
+        changing!(self, Nothing, "write file", self.inner.write_file(path, content))
     }
 }

@@ -5,9 +5,13 @@
 
 mod check;
 mod fate;
+mod hands;
 mod host;
+mod run;
 mod server;
+mod strangers;
 mod texts;
+mod witness;
 
 use std::{
     collections::BTreeMap,
@@ -19,25 +23,21 @@ use std::{
 };
 
 use freehold_core::{
-    apply::{Reached, Report, Run, propose, reach},
     config::{self, Inputs},
-    events::{Event, Listener, Silence},
-    host::{Host, simulated::SimulatedHost},
-    model::{self, Fleet, HostName, VmName},
-    plan::{Consent, Goal, Plan, PlanProblem, Scope, Withheld, World, decide, draft},
+    host::simulated::SimulatedHost,
+    model::{Fleet, HostName, VmName},
+    plan::Consent,
     plugins::Plugin,
-    seed::{Guests, Identity},
-    state::{Decisions, Fact, LocalStore, LockFile, Session, Snapshot},
+    seed::Identity,
+    state::{Decisions, LocalStore, LockFile, Snapshot},
 };
-use futures::future::BoxFuture;
-use tokio::sync::watch;
-use uuid::Uuid;
 
 pub(crate) use fate::{Fate, Trick};
+pub(crate) use hands::{Hand, Hands, reboot};
+pub(crate) use run::{Exit, Ran};
 pub(crate) use server::Server;
 pub(crate) use texts::{Data, Text, VmText};
-
-use host::TrickyHost;
+pub(crate) use witness::Witness;
 
 /// A fleet with everything it is applied to.
 pub(crate) struct Bed {
@@ -45,105 +45,13 @@ pub(crate) struct Bed {
     pub(crate) hosts: BTreeMap<HostName, SimulatedHost>,
     pub(crate) server: Arc<Server>,
     pub(crate) fate: Arc<Fate>,
+    /// Looks at every changing call.
+    pub(crate) witness: Arc<Witness>,
+    /// Changes things by hand.
+    pub(crate) hands: Arc<Hands>,
     /// What the text says; read once.
     fleet: Mutex<Fleet>,
     runs: AtomicU32,
-}
-
-/// What one run came to.
-pub(crate) struct Ran {
-    /// The plan before consent.
-    pub(crate) drafted: Plan,
-    /// What of it was consented to.
-    pub(crate) plan: Plan,
-    /// What the run did; nothing where there was nothing to do, or where it was killed.
-    pub(crate) report: Option<Report>,
-    pub(crate) killed: bool,
-    pub(crate) events: Vec<Event>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    Done,
-    Part,
-    Held,
-    Killed,
-}
-
-impl Ran {
-    /// Returns what the exit code would say.
-    pub(crate) fn exit(&self) -> Exit {
-        let failed = self.report.as_ref().is_some_and(|report| !report.failures.is_empty());
-        if self.killed {
-            Exit::Killed
-        } else if failed || self.plan.held.iter().any(|held| !held.why.is_consent()) {
-            Exit::Part
-        } else if self.plan.held.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Held
-        }
-    }
-
-    /// Returns why an object, as `vm web-0`, was held back.
-    pub(crate) fn why(&self, object: &str) -> Option<&Withheld> {
-        let mut held = self.plan.held.iter();
-        held.find(|held| held.object.to_string() == object).map(|held| &held.why)
-    }
-}
-
-/// Everything one plan is made from.
-pub(crate) struct Prepared {
-    pub(crate) fleet: Fleet,
-    guests: Guests,
-    pub(crate) decisions: Decisions,
-    pub(crate) snapshot: Snapshot,
-    pub(crate) reached: Reached,
-    goal: Goal,
-    pub(crate) scope: Scope,
-    stamp: String,
-    ids: u128,
-}
-
-impl Prepared {
-    pub(crate) fn with_world<T>(&self, with: impl FnOnce(&World<'_>) -> T) -> T {
-        let seed_digest =
-            |vm: &model::Vm, decision: &_| self.guests.seed_digest(&self.fleet, vm, decision);
-        // Every run proposes other ids: what was claimed must win.
-        let fresh_id = |host: &HostName| {
-            Uuid::from_u128((self.ids << 64) | u128::from(host.as_str().as_bytes()[4]))
-        };
-        with(&World {
-            fleet: &self.fleet,
-            decisions: &self.decisions,
-            snapshot: &self.snapshot,
-            observed: &self.reached.observed,
-            goal: &self.goal,
-            scope: &self.scope,
-            seed_digest: &seed_digest,
-            fresh_id: &fresh_id,
-            stamp: &self.stamp,
-        })
-    }
-
-    pub(crate) async fn plan(&self, plugins: &[Arc<dyn Plugin>]) -> Plan {
-        let (draft, inventory) = self.with_world(|world| {
-            let draft = draft(world);
-            let inventory = draft.inventory(world);
-            (draft, inventory)
-        });
-        let published = &self.snapshot.published;
-        let proposals = propose(plugins, &inventory, published, &self.reached.hosts).await;
-        self.with_world(|world| draft.with(world, proposals))
-    }
-}
-
-struct Recorder(Mutex<Vec<Event>>);
-
-impl Listener for Recorder {
-    fn on(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
-    }
 }
 
 /// Everything is agreed to.
@@ -171,10 +79,41 @@ pub(crate) fn load(folder: &Path) -> Fleet {
     config::load(folder, &inputs).unwrap_or_else(|problems| panic!("{}", problems.render()))
 }
 
+/// Returns a host that is as another one, and changes on its own.
+fn copy_of(host: &SimulatedHost) -> SimulatedHost {
+    let copy = SimulatedHost::new(freehold_core::host::Host::name(host).clone(), &[]);
+    let (from, mut to) = (host.world(), copy.world());
+    to.kvm = from.kvm;
+    to.pool = from.pool;
+    to.pool_path.clone_from(&from.pool_path);
+    to.volumes.clone_from(&from.volumes);
+    to.contents.clone_from(&from.contents);
+    to.card.clone_from(&from.card);
+    to.free = from.free;
+    to.domains.clone_from(&from.domains);
+    to.networks.clone_from(&from.networks);
+    to.bridges.clone_from(&from.bridges);
+    to.files.clone_from(&from.files);
+    to.sources.clone_from(&from.sources);
+    to.answers.clone_from(&from.answers);
+    to.down = from.down;
+    drop((from, to));
+    copy
+}
+
+/// Files of the folder that make a copy of it the same fleet.
+const FILES: [&str; 6] = [
+    "fleet.hcl",
+    "base.qcow2",
+    "freehold.lock",
+    ".freehold/identity.key",
+    ".freehold/state.json",
+    ".freehold/journal.jsonl",
+];
+
 impl Bed {
     /// Lays out a fleet; its hosts have the bridge `br0`.
     pub(crate) fn new(text: &Text) -> Self {
-        let fate = Arc::new(Fate::default());
         let folder = folder();
         std::fs::write(folder.path().join("base.qcow2"), b"image").unwrap();
         let store = folder.path().join(LocalStore::DIRECTORY);
@@ -184,20 +123,89 @@ impl Bed {
         let fleet = load(folder.path());
         let hosts = fleet.hosts.keys().cloned();
         let hosts = hosts.map(|name| (name.clone(), SimulatedHost::new(name, &["br0"])));
-        Self {
-            folder,
-            hosts: hosts.collect(),
-            server: Arc::new(Server::new("dns main", Arc::clone(&fate))),
-            fate,
-            fleet: Mutex::new(fleet),
-            runs: AtomicU32::new(0),
+        let hosts = hosts.collect();
+        let fate = Arc::new(Fate::default());
+        let server = Arc::new(Server::new("dns main", Arc::clone(&fate)));
+        Self::of(folder, hosts, server, fate, fleet)
+    }
+
+    /// Lays out a fleet among other people's domains, networks, volumes, files and records.
+    pub(crate) fn among_strangers(text: &Text) -> Self {
+        let bed = Self::new(text);
+        for (number, (name, host)) in bed.hosts.iter().enumerate() {
+            strangers::settle(&mut host.world(), number);
+            bed.witness.remember(name);
         }
+        bed.server.put_foreign("post.example.org", "192.0.2.1");
+        bed
+    }
+
+    fn of(
+        folder: tempfile::TempDir,
+        hosts: BTreeMap<HostName, SimulatedHost>,
+        server: Arc<Server>,
+        fate: Arc<Fate>,
+        fleet: Fleet,
+    ) -> Self {
+        let store = LocalStore::of(folder.path(), fleet.id);
+        let witness = Arc::new(Witness::new(fleet.id, store, hosts.clone()));
+        let (known, weak) = (hosts.clone(), Arc::downgrade(&server));
+        let hands = Arc::new(Hands::new(fleet.id, known, weak, Arc::clone(&witness)));
+        fate.attend(Arc::clone(&witness), Arc::clone(&hands));
+        let (fleet, runs) = (Mutex::new(fleet), AtomicU32::new(0));
+        let bed = Self { folder, hosts, server, fate, witness, hands, fleet, runs };
+        bed.want();
+        bed
+    }
+
+    /// Returns a fleet in the same place, with a life of its own from here on.
+    pub(crate) fn fork(&self) -> Self {
+        let hosts = self.hosts.iter().map(|(name, host)| (name.clone(), copy_of(host))).collect();
+        let fate = Arc::new(Fate::default());
+        let server = Arc::new(self.server.copy(Arc::clone(&fate)));
+        self.copy(hosts, server, fate)
+    }
+
+    /// Returns a copy of the folder that meets the same hosts and the same server.
+    pub(crate) fn rival(&self) -> Self {
+        let fate = Arc::new(Fate::default());
+        let server = Arc::new(self.server.shared(Arc::clone(&fate)));
+        let rival = self.copy(self.hosts.clone(), server, fate);
+        rival.runs.fetch_add(1000, Ordering::Relaxed);
+        rival
+    }
+
+    fn copy(
+        &self,
+        hosts: BTreeMap<HostName, SimulatedHost>,
+        server: Arc<Server>,
+        fate: Arc<Fate>,
+    ) -> Self {
+        let folder = folder();
+        std::fs::create_dir(folder.path().join(LocalStore::DIRECTORY)).unwrap();
+        for file in FILES {
+            let copied = std::fs::copy(self.path(file), folder.path().join(file));
+            assert!(copied.is_ok() || !self.path(file).exists(), "{file} is not copied");
+        }
+        let copy = Self::of(folder, hosts, server, fate, self.fleet());
+        for name in copy.hosts.keys() {
+            copy.witness.remember(name);
+        }
+        copy.runs.store(self.runs.load(Ordering::Relaxed), Ordering::Relaxed);
+        copy
+    }
+
+    fn want(&self) {
+        let fleet = self.fleet();
+        let names = fleet.vms.values().map(|vm| (vm.name.to_string(), vm.hosts[0].clone()));
+        self.hands.want(names.collect());
     }
 
     /// Replaces the text.
     pub(crate) fn write(&self, text: &Text) {
         std::fs::write(self.path("fleet.hcl"), text.to_string()).unwrap();
         *self.fleet.lock().unwrap() = load(self.folder.path());
+        self.want();
     }
 
     pub(crate) fn path(&self, file: &str) -> std::path::PathBuf {
@@ -231,6 +239,7 @@ impl Bed {
         std::fs::remove_dir_all(identity.parent().unwrap()).unwrap();
         std::fs::create_dir(identity.parent().unwrap()).unwrap();
         secret.save(&identity).unwrap();
+        self.witness.state_is_lost();
     }
 
     pub(crate) fn identity(&self) -> Identity {
@@ -241,198 +250,17 @@ impl Bed {
     pub(crate) fn heal(&self) {
         self.fate.clear();
         self.hosts.values().for_each(SimulatedHost::heal);
+        self.recover();
+    }
+
+    /// Whatever was away or full is back; what is going to fail still does.
+    pub(crate) fn recover(&self) {
+        self.fate.recover();
+        self.hosts.values().for_each(|host| host.set_down(false));
         self.server.set_down(false);
     }
 
     fn plugins(&self) -> Vec<Arc<dyn Plugin>> {
         vec![Arc::clone(&self.server) as Arc<dyn Plugin>]
     }
-
-    pub(crate) async fn prepare(
-        &self,
-        snapshot: Snapshot,
-        goal: Goal,
-    ) -> Result<Prepared, Vec<PlanProblem>> {
-        let number = self.runs.fetch_add(1, Ordering::Relaxed);
-        let (fleet, identity) = (self.fleet(), self.identity());
-        let fingerprint = identity.fingerprint();
-        let guests = Guests::new(identity, fleet.id);
-        let keys = |vm: &VmName, epoch: u32| guests.host_key(vm, epoch);
-        let decisions = decide(&fleet, &self.decided(), &snapshot, &fingerprint, &keys)?;
-        let connect = |host: &model::Host| {
-            let host = TrickyHost::new(self.hosts[&host.name].clone(), Arc::clone(&self.fate));
-            let host = Arc::new(host) as Arc<dyn Host>;
-            Box::pin(async move { Ok(host) }) as BoxFuture<'static, Result<Arc<dyn Host>, _>>
-        };
-        let reached = reach(&fleet, &connect, &Silence).await;
-        let stamp = format!("20261122T{number:06}Z");
-        let ids = u128::from(number);
-        let scope = Scope::default();
-        Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, scope, stamp, ids })
-    }
-
-    /// Plans without doing anything.
-    pub(crate) async fn plan(&self) -> Plan {
-        let prepared = self.prepare(self.snapshot(), Goal::Converge).await.unwrap();
-        prepared.plan(&self.plugins()).await
-    }
-
-    pub(crate) async fn apply(&self, consent: &Consent) -> Ran {
-        self.run(Goal::Converge, consent).await
-    }
-
-    pub(crate) async fn destroy(&self, vms: Option<&[&str]>) -> Ran {
-        let vms = vms.map(|vms| vms.iter().map(|name| vm(name)).collect());
-        // The number was asked for once.
-        self.run(Goal::Destroy(vms), &all()).await
-    }
-
-    /// Stops managing a VM.
-    pub(crate) fn forget(&self, name: &str) {
-        let mut session = self.store().lock("test").unwrap();
-        let mut snapshot = session.snapshot.clone();
-        snapshot.fold(&Fact::VmForgotten { vm: vm(name) });
-        session.save(snapshot).unwrap();
-        let mut decisions = self.decided();
-        decisions.bury(&session.snapshot);
-        self.lock().write(&decisions).unwrap();
-    }
-
-    /// Runs with something happening between the plan and its first step.
-    pub(crate) async fn run_after(
-        &self,
-        goal: Goal,
-        consent: &Consent,
-        meanwhile: impl FnOnce(),
-    ) -> Ran {
-        self.try_run_after(goal, consent, meanwhile).await.unwrap_or_else(|p| panic!("{p:?}"))
-    }
-
-    pub(crate) async fn run(&self, goal: Goal, consent: &Consent) -> Ran {
-        self.try_run(goal, consent).await.unwrap_or_else(|problems| panic!("{problems:?}"))
-    }
-
-    pub(crate) async fn try_run(
-        &self,
-        goal: Goal,
-        consent: &Consent,
-    ) -> Result<Ran, Vec<PlanProblem>> {
-        self.try_run_after(goal, consent, || {}).await
-    }
-
-    async fn try_run_after(
-        &self,
-        goal: Goal,
-        consent: &Consent,
-        meanwhile: impl FnOnce(),
-    ) -> Result<Ran, Vec<PlanProblem>> {
-        let mut session = self.store().lock("test").unwrap();
-        let prepared = self.prepare(session.snapshot.clone(), goal).await?;
-        let plugins = self.plugins();
-        let drafted = prepared.plan(&plugins).await;
-        let plan = drafted.clone().permitted(consent);
-        let mut ran = Ran { drafted, plan, report: None, killed: false, events: Vec::new() };
-        if ran.plan.is_empty() {
-            let snapshot = ran.plan.beginning(&session.snapshot);
-            if session.snapshot != snapshot {
-                session.save(snapshot).unwrap();
-            }
-            if ran.plan.knows_its_hosts() {
-                let mut decisions = prepared.decisions.clone();
-                decisions.bury(&session.snapshot);
-                self.lock().write(&decisions).unwrap();
-            }
-            return Ok(ran);
-        }
-        let laws = prepared.with_world(|world| ran.plan.broken_laws(world, consent));
-        assert_eq!(laws, [], "{}", ran.plan.text());
-        let mut decisions = prepared.decisions.clone();
-        ran.plan.overrule(&mut decisions);
-        self.lock().write(&decisions).unwrap();
-        meanwhile();
-        self.walk(&prepared, &plugins, &mut session, &mut ran).await;
-        Ok(ran)
-    }
-
-    async fn walk(
-        &self,
-        prepared: &Prepared,
-        plugins: &[Arc<dyn Plugin>],
-        session: &mut Session,
-        ran: &mut Ran,
-    ) {
-        let journal = session.begin().unwrap();
-        let steps = prepared.with_world(|world| ran.plan.steps(world));
-        let fleet = &prepared.fleet;
-        let mut decisions = prepared.decisions.clone();
-        ran.plan.overrule(&mut decisions);
-        let seed =
-            |vm: &VmName| prepared.guests.seed(fleet, &fleet.vms[vm], &decisions.vms[vm]).bytes;
-        let recorder = Arc::new(Recorder(Mutex::default()));
-        let (_interrupt, interrupt) = watch::channel(false);
-        let run = Run {
-            steps: &steps,
-            fleet,
-            hosts: &prepared.reached.hosts,
-            plugins,
-            journal: &journal,
-            seed: &seed,
-            cache: session_cache(self),
-            listener: Arc::clone(&recorder) as Arc<dyn Listener>,
-            interrupt,
-        };
-        let mut snapshot = ran.plan.beginning(&session.snapshot);
-        snapshot.decisions.identity.clone_from(&decisions.identity);
-        let report = tokio::select! {
-            biased;
-            () = self.fate.death() => None,
-            report = run.walk(snapshot) => Some(report),
-        };
-        ran.events = std::mem::take(&mut *recorder.0.lock().unwrap());
-        if let Some(report) = &report {
-            session.save(report.snapshot.clone()).unwrap();
-            let mut decisions = decisions.clone();
-            decisions.bury(&report.snapshot);
-            self.lock().write(&decisions).unwrap();
-        } else {
-            // Whatever was on its way to the disk is there before the next run reads.
-            journal.intent(usize::MAX, "killed", &[], &[]).await.unwrap();
-            if self.fate.loses_outcomes() {
-                self.lose_last_outcomes();
-            }
-            self.fate.clear();
-            ran.killed = true;
-        }
-        ran.report = report;
-    }
-
-    /// Takes back the journal's last lines that nobody waited for.
-    fn lose_last_outcomes(&self) {
-        let path = self.store().path("journal.jsonl");
-        let text = std::fs::read_to_string(&path).unwrap();
-        let mut lines: Vec<_> = text.lines().collect();
-        let marker = lines.pop();
-        assert!(marker.is_some_and(|line| line.contains("killed")), "{text}");
-        while lines.last().is_some_and(|line| line.contains("\"entry\":\"outcome\"")) {
-            lines.pop();
-        }
-        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
-    }
-
-    /// Applies until nothing is left, at most `runs` times, and checks what came of it.
-    pub(crate) async fn converges(&self, runs: usize, context: &str) {
-        self.heal();
-        for _ in 0..runs {
-            if self.apply(&all()).await.plan.is_empty() {
-                return self.check(context).await;
-            }
-        }
-        let plan = self.plan().await;
-        assert!(plan.is_empty(), "{context}: still to do:\n{}", plan.text());
-        self.check(context).await;
-    }
-}
-
-fn session_cache(bed: &Bed) -> std::path::PathBuf {
-    bed.store().path("cache")
 }

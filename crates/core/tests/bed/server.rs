@@ -18,10 +18,10 @@ use super::{Fate, Trick};
 pub(crate) struct Server {
     name: String,
     fate: Arc<Fate>,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Inner {
     records: BTreeMap<DomainName, Record>,
     down: bool,
@@ -39,7 +39,18 @@ pub(crate) struct Record {
 
 impl Server {
     pub(crate) fn new(name: &str, fate: Arc<Fate>) -> Self {
-        Self { name: name.to_owned(), fate, inner: Mutex::default() }
+        Self { name: name.to_owned(), fate, inner: Arc::default() }
+    }
+
+    /// Returns another server that holds the same.
+    pub(super) fn copy(&self, fate: Arc<Fate>) -> Self {
+        let inner = Arc::new(Mutex::new(self.inner().clone()));
+        Self { name: self.name.clone(), fate, inner }
+    }
+
+    /// Returns the way to the same server for another run of the tool.
+    pub(super) fn shared(&self, fate: Arc<Fate>) -> Self {
+        Self { name: self.name.clone(), fate, inner: Arc::clone(&self.inner) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -63,6 +74,11 @@ impl Server {
     pub(crate) fn put_foreign(&self, name: &str, value: &str) {
         let record = Record { values: vec![value.to_owned()], vm: None };
         self.inner().records.insert(name.parse().unwrap(), record);
+    }
+
+    /// Takes away whatever stands at a name.
+    pub(crate) fn remove(&self, name: &str) {
+        self.inner().records.remove(&name.parse().unwrap());
     }
 
     /// Puts a record of ours there; the VM is named by its first label.
@@ -111,6 +127,34 @@ impl Server {
             key: Self::key(name),
             old: old.to_vec(),
             new: new.to_vec(),
+        }
+    }
+
+    /// Writes, with whatever goes wrong.
+    fn spoiled(&self, trick: Option<Trick>, edits: &[Edit]) -> Result<(), PluginError> {
+        let lost = || self.error("publish", PluginErrorKind::Unreachable, "the reply is lost");
+        match trick {
+            Some(Trick::Fail | Trick::DiskFull) => {
+                Err(self.error("publish", PluginErrorKind::Refused, "told to fail"))
+            }
+            Some(Trick::LostRequest | Trick::Reboot) => Err(lost()),
+            Some(Trick::Gone) => {
+                self.set_down(true);
+                self.answers("publish")
+            }
+            Some(Trick::Partition) => {
+                self.set_down(true);
+                let inner = Arc::clone(&self.inner);
+                self.fate.comes_back(Box::new(move || inner.lock().unwrap().down = false));
+                self.answers("publish")
+            }
+            Some(Trick::LostReply) => self.write(edits).and_then(|()| Err(lost())),
+            Some(Trick::LostThenGone) => {
+                let result = self.write(edits);
+                self.set_down(true);
+                result.and_then(|()| Err(lost()))
+            }
+            _ => self.write(edits),
         }
     }
 
@@ -189,25 +233,11 @@ impl Plugin for Server {
 
     async fn publish(&self, edits: &[Edit], _: &Hosts) -> Result<(), PluginError> {
         let trick = self.fate.before().await;
-        let lost = || self.error("publish", PluginErrorKind::Unreachable, "the reply is lost");
-        let result = match trick {
-            Some(Trick::Fail) => {
-                Err(self.error("publish", PluginErrorKind::Refused, "told to fail"))
-            }
-            Some(Trick::Gone) => {
-                self.set_down(true);
-                self.answers("publish")
-            }
-            Some(Trick::LostReply) => self.write(edits).and_then(|()| Err(lost())),
-            Some(Trick::LostThenGone) => {
-                let result = self.write(edits);
-                self.set_down(true);
-                result.and_then(|()| Err(lost()))
-            }
-            None | Some(Trick::KillBefore | Trick::KillAfter | Trick::KillAndLoseOutcomes) => {
-                self.write(edits)
-            }
-        };
+        let seen = self.fate.witness().map(|witness| witness.look_at_records(self.records()));
+        let result = self.spoiled(trick, edits);
+        if let Some((witness, seen)) = self.fate.witness().zip(seen) {
+            witness.judge_records(&seen, &self.records());
+        }
         self.fate.after(trick).await;
         result
     }

@@ -24,6 +24,9 @@ pub(crate) struct VmText {
     pub(crate) data: Option<Data>,
     pub(crate) lan: Option<&'static str>,
     pub(crate) nat: bool,
+    pub(crate) uefi: bool,
+    pub(crate) running: bool,
+    pub(crate) autostart: bool,
     /// Anything else.
     pub(crate) more: String,
 }
@@ -46,6 +49,9 @@ impl VmText {
             data: None,
             lan: Some(""),
             nat: false,
+            uefi: false,
+            running: true,
+            autostart: true,
             more: String::new(),
         }
     }
@@ -67,6 +73,11 @@ impl VmText {
 
     pub(crate) fn nat(mut self) -> Self {
         self.nat = true;
+        self
+    }
+
+    pub(crate) fn uefi(mut self) -> Self {
+        self.uefi = true;
         self
     }
 
@@ -96,7 +107,7 @@ impl Text {
     /// kept.
     pub(crate) fn usual() -> Self {
         let web = VmText::new("web").count(2).on(&[1, 2]).data(true);
-        Self::new(2, vec![web, VmText::new("db").data(false).nat().more("  firmware = \"uefi\"\n")])
+        Self::new(2, vec![web, VmText::new("db").data(false).nat().uefi()])
     }
 
     /// The same less one block.
@@ -158,6 +169,14 @@ impl fmt::Display for VmText {
         }
         if self.nat {
             writeln!(f, "  nic \"back\" {{}}")?;
+        }
+        if self.uefi {
+            writeln!(f, "  firmware = \"uefi\"")?;
+        }
+        for (field, holds) in [("running", self.running), ("autostart", self.autostart)] {
+            if !holds {
+                writeln!(f, "  {field} = false")?;
+            }
         }
         writeln!(f, "{}}}", self.more)
     }
