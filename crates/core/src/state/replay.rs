@@ -36,9 +36,14 @@ pub(super) fn fold(path: &Path, snapshot: &mut Snapshot) -> Result<bool, StateEr
         return Ok(false);
     }
     let lines = run.lines?;
+    if lines.is_empty() {
+        // Killed before its first intent, it did nothing: the next run takes its serial. Counted
+        // and not written, two of them would leave a journal too new for the state on the disk.
+        return Ok(false);
+    }
     fold_lines(&lines, snapshot);
     snapshot.serial = run.serial;
-    Ok(!lines.is_empty())
+    Ok(true)
 }
 
 /// Says how the journal that a new one is to replace stands to the state; `None` is no journal.

@@ -189,6 +189,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn runs_killed_before_their_first_intent_lock_nobody_out() {
+        let (_folder, store) = store();
+        for _ in 0..3 {
+            drop(store.lock("test").unwrap().begin().unwrap());
+        }
+        let host = "rack1".parse().unwrap();
+        let fact = super::super::Fact::Host { host, id: uuid::Uuid::from_u128(1) };
+        let session = store.lock("test").unwrap();
+        session.begin().unwrap().intent(0, "write card", &[fact], &[]).await.unwrap();
+        drop(session);
+        let session = store.lock("test").unwrap();
+        assert_eq!((session.snapshot.serial, session.snapshot.hosts.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn late_lines_of_a_run_that_ended_are_not_the_next_ones() {
+        let (_folder, store) = store();
+        let mut session = store.lock("test").unwrap();
+        let ended = session.begin().unwrap();
+        session.save(session.snapshot.clone()).unwrap();
+        let journal = session.begin().unwrap();
+        let host: crate::model::HostName = "rack1".parse().unwrap();
+        let known = super::super::Fact::Host { host: host.clone(), id: uuid::Uuid::from_u128(1) };
+        let network = "back".parse().unwrap();
+        let gone = super::super::Fact::NetworkGone { host, network };
+        ended.outcome(0, crate::state::Outcome::Done);
+        ended.intent(1, "flush", &[], &[]).await.unwrap();
+        journal.intent(0, "remove network", &[known], &[gone]).await.unwrap();
+        ended.outcome(0, crate::state::Outcome::Done);
+        ended.intent(1, "flush", &[], &[]).await.unwrap();
+        drop((session, journal, ended));
+        let session = store.lock("test").unwrap();
+        assert!(session.recovered, "the second run was not saved");
+        assert_eq!((session.snapshot.serial, session.snapshot.hosts.len()), (2, 1));
+    }
+
+    #[tokio::test]
     async fn a_killed_first_run_is_folded_in() {
         let (_folder, store) = store();
         let host = "rack1".parse().unwrap();
