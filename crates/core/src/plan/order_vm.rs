@@ -128,7 +128,7 @@ impl Order<'_> {
             record: vm_record(wanted, work),
             decision: work.decision.clone(),
         }];
-        if !work.define {
+        if !work.define && work.volumes.is_empty() {
             claims.push(Fact::VmMade { vm: name.clone(), made: true });
         }
         claims

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use freehold_core::{
     model::{DomainState, Firmware, Fleet, HostName, VmName, nvram_name, seed_volume_name},
-    plan::{Object, Withheld, image_spec},
+    plan::{Consent, Object, Withheld, image_spec},
     state::{Decisions, Snapshot},
 };
 
@@ -28,14 +28,17 @@ impl Bed {
         self.check_all(context, BTreeSet::new());
     }
 
-    /// The same, less VMs of which something cannot be changed yet: they stay as they were.
-    pub(crate) async fn check_but_refused(&self, context: &str) {
-        let plan = self.plan().await;
+    /// The same, less VMs of which something cannot be changed yet, or was not agreed to: they stay
+    /// as they were.
+    pub(crate) async fn check_but_refused(&self, consent: &Consent, context: &str) {
+        let plan = self.plan().await.permitted(consent);
         assert!(plan.is_empty(), "{context}: still to do:\n{}", plan.text());
         let mut refused = BTreeSet::new();
         for held in &plan.held {
             match (&held.object, &held.why) {
-                (Object::Vm(vm), Withheld::NotYet { .. }) => drop(refused.insert(vm.clone())),
+                (Object::Vm(vm), Withheld::NotYet { .. } | Withheld::Unprotect(_)) => {
+                    refused.insert(vm.clone());
+                }
                 _ => panic!("{context}: held:\n{}", plan.text()),
             }
         }

@@ -1,13 +1,12 @@
 //! What goes wrong, at which changing call of the whole fleet.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
-    time::Duration,
 };
 
-use freehold_core::model::HostName;
+use freehold_core::state::Journal;
 use tokio::sync::Notify;
 
 use super::{
@@ -38,6 +37,8 @@ pub(crate) enum Trick {
     LostRequest,
     /// It happens, its reply is lost.
     LostReply,
+    /// It happens after the next look and before the next call, its reply is lost.
+    LateEffect,
     /// Its host, or the server, answers nothing from here on.
     Gone,
     /// It happens, its reply is lost, and nothing arrives from here on.
@@ -58,7 +59,7 @@ pub(crate) enum Trick {
 
 impl Trick {
     /// Everything but somebody's edits.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::KillBeforeIntent,
         Self::KillTornIntent,
         Self::KillBefore,
@@ -69,6 +70,7 @@ impl Trick {
         Self::Fail,
         Self::LostRequest,
         Self::LostReply,
+        Self::LateEffect,
         Self::Gone,
         Self::LostThenGone,
         Self::Partition,
@@ -117,8 +119,8 @@ impl Cut {
     }
 }
 
-/// How long nothing must happen until a run with a call that hangs is killed.
-const REST: Duration = Duration::from_millis(15);
+/// How often nothing must have happened until a run with a call that hangs is killed.
+const QUIET: usize = 8;
 /// How many calls of the fleet a partition lasts.
 const PARTITION: usize = 3;
 
@@ -147,7 +149,7 @@ struct Inner {
     dead: Option<Cut>,
     hangs: bool,
     dies_at_outcome: bool,
-    full: BTreeSet<HostName>,
+    late: bool,
     returns: Vec<(usize, Return)>,
 }
 
@@ -202,35 +204,40 @@ impl Fate {
         inner.dies_at_outcome = false;
     }
 
-    /// What was full or away is so no more.
+    /// What was away is so no more.
     pub(crate) fn recover(&self) {
-        let mut inner = self.inner();
-        inner.full.clear();
-        inner.returns.clear();
+        self.inner().returns.clear();
     }
 
     /// Returns what the journal keeps once the run is killed.
-    pub(super) async fn death(&self) -> Cut {
-        let mut rested_at = None;
+    pub(super) async fn death(&self, journal: &Journal) -> Cut {
         loop {
-            let (hangs, calls) = {
-                let mut inner = self.inner();
-                // Other hosts go on while one call hangs.
-                if inner.hangs && rested_at == Some(inner.calls) {
-                    inner.dead = Some(Cut::Whole);
-                }
-                if let Some(cut) = inner.dead {
-                    return cut;
-                }
-                (inner.hangs, inner.calls)
+            let (dead, hangs) = {
+                let inner = self.inner();
+                (inner.dead, inner.hangs)
             };
-            if hangs {
-                rested_at = Some(calls);
-                tokio::time::sleep(REST).await;
-            } else {
-                self.death.notified().await;
+            match dead {
+                Some(cut) => return cut,
+                None if hangs => self.starve(journal).await,
+                None => self.death.notified().await,
             }
         }
+    }
+
+    /// Ends a run with a call that hangs once nothing else goes on: no step waits for the journal,
+    /// and none made another call.
+    async fn starve(&self, journal: &Journal) {
+        for _ in 0..QUIET {
+            let calls = self.calls();
+            journal.intent(usize::MAX, "look whether others go on", &[], &[]).await.unwrap();
+            for _ in 0..QUIET {
+                tokio::task::yield_now().await;
+            }
+            if calls != self.calls() {
+                return;
+            }
+        }
+        self.inner().dead = Some(Cut::Whole);
     }
 
     /// Returns how the run is killed at its end, if it is.
@@ -299,12 +306,9 @@ impl Fate {
         self.inner().dead.is_some()
     }
 
-    pub(super) fn fill(&self, host: &HostName) {
-        self.inner().full.insert(host.clone());
-    }
-
-    pub(super) fn is_full(&self, host: &HostName) -> bool {
-        self.inner().full.contains(host)
+    /// Says whether anything may still be on its way to a host.
+    pub(super) fn is_late(&self) -> bool {
+        self.inner().late
     }
 
     async fn die<T>(&self, cut: Cut) -> T {
@@ -325,6 +329,7 @@ impl Inner {
         let trick = self.tricks.remove(&self.calls);
         self.calls += 1;
         self.fired.extend(trick);
+        self.late |= trick == Some(Trick::LateEffect);
         trick
     }
 

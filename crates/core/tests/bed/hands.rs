@@ -7,8 +7,8 @@ use std::{
 };
 
 use freehold_core::{
-    host::simulated::{SimulatedHost, World, WorldDomain},
-    model::{DomainState, FleetId, HostName, Size, VolumeView},
+    host::simulated::{SimulatedHost, WorldDomain},
+    model::{FleetId, HostName, VolumeView},
 };
 use uuid::Uuid;
 
@@ -23,6 +23,10 @@ pub(crate) enum Hand {
     TurnOff,
     /// Turns a domain off and undefines it.
     Undefine,
+    /// Undefines a domain that runs, or not.
+    UndefineLive,
+    /// Adds a device to a domain.
+    AddDevice,
     /// Removes a volume of a VM.
     DeleteVolume,
     /// Makes a domain under a name that is wanted and not there.
@@ -36,10 +40,12 @@ pub(crate) enum Hand {
 }
 
 impl Hand {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::DropMark,
         Self::TurnOff,
         Self::Undefine,
+        Self::UndefineLive,
+        Self::AddDevice,
         Self::DeleteVolume,
         Self::TakeName,
         Self::ChangeRecord,
@@ -55,6 +61,7 @@ enum Undo {
     Stranger(HostName, Uuid),
     Record(String),
     Save(HostName, Uuid),
+    Definition(HostName, Uuid),
 }
 
 /// Somebody's hands on all hosts and on the server.
@@ -71,26 +78,6 @@ pub(crate) struct Hands {
 impl fmt::Debug for Hands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hands").finish_non_exhaustive()
-    }
-}
-
-/// Starts a host anew: what was running is off, unless it starts with its host.
-pub(crate) fn reboot(world: &mut World) {
-    world.domains.retain(|_, domain| domain.persistent);
-    let World { domains, volumes, .. } = world;
-    for domain in domains.values_mut() {
-        let spec = &domain.spec;
-        let mut files = spec.disks.iter().map(|disk| &disk.volume).chain(&spec.seed);
-        if domain.autostart && files.all(|name| volumes.contains_key(name)) {
-            let size = Size::from_mib(1);
-            let nvram = || VolumeView { capacity: size, backing: None, used: size };
-            for name in &spec.nvram {
-                volumes.entry(name.clone()).or_insert_with(nvram);
-            }
-            (domain.state, domain.runs) = (DomainState::Running, Some(spec.clone()));
-        } else {
-            turn_off(domain);
-        }
     }
 }
 
@@ -114,9 +101,11 @@ impl Hands {
         !self.undo.lock().unwrap().is_empty()
     }
 
-    /// Says whether a domain is saved to disk: whoever is to remove it is refused each time.
-    pub(crate) fn saved(&self) -> bool {
-        self.undo.lock().unwrap().iter().any(|undo| matches!(undo, Undo::Save(..)))
+    /// Says whether a domain is saved to disk, or runs without a definition: libvirt refuses each
+    /// time what the plan wants of it.
+    pub(crate) fn stand_in_the_way(&self) -> bool {
+        let in_the_way = |undo: &Undo| matches!(undo, Undo::Save(..) | Undo::Definition(..));
+        self.undo.lock().unwrap().iter().any(in_the_way)
     }
 
     /// Does something to one of our objects, if there is one to do it to.
@@ -127,7 +116,7 @@ impl Hands {
             Hand::ChangeRecord => self.change_record(which),
             Hand::Reboot => {
                 let host = self.hosts.values().nth(which % self.hosts.len());
-                reboot(&mut host.unwrap().world());
+                host.unwrap().world().reboot();
                 None
             }
             hand => self.on_domain(hand, which),
@@ -145,30 +134,31 @@ impl Hands {
         let ours: Vec<_> = ours.collect();
         let (name, uuid) = ours.get(which % ours.len().max(1))?.clone();
         let mut world = self.hosts[&name].world();
-        let domain = world.domains.get_mut(&uuid)?;
         match hand {
-            Hand::DropMark => {
-                domain.marked = false;
-                Some(Undo::Mark(name, uuid))
-            }
-            Hand::Save => {
-                domain.saved = true;
-                turn_off(domain);
-                Some(Undo::Save(name, uuid))
-            }
-            Hand::TurnOff => {
-                turn_off(domain);
-                None
+            Hand::DropMark => world.somebody_drops_mark(uuid).then_some(Undo::Mark(name, uuid)),
+            Hand::Save => world.somebody_saves(uuid).then_some(Undo::Save(name, uuid)),
+            Hand::DeleteVolume => {
+                let disks = &world.domains.get(&uuid)?.spec.disks;
+                let volume = disks.get(which % disks.len().max(1))?.volume.clone();
+                let view = world.volumes.get(&volume)?.clone();
+                world.somebody_deletes_volume(&volume);
+                Some(Undo::Volume(name, volume, view))
             }
             Hand::Undefine => {
-                world.domains.remove(&uuid);
+                world.somebody_destroys(uuid);
+                world.somebody_undefines(uuid);
+                None
+            }
+            Hand::UndefineLive => {
+                world.somebody_undefines(uuid).then_some(Undo::Definition(name, uuid))
+            }
+            Hand::AddDevice => {
+                world.somebody_adds(uuid, "<watchdog/>");
                 None
             }
             _ => {
-                let disk = domain.spec.disks.get(which % domain.spec.disks.len().max(1))?;
-                let volume = disk.volume.clone();
-                let view = world.volumes.remove(&volume)?;
-                Some(Undo::Volume(name, volume, view))
+                world.somebody_destroys(uuid);
+                None
             }
         }
     }
@@ -215,7 +205,12 @@ impl Hands {
                 }
                 Undo::Save(host, uuid) => {
                     if let Some(domain) = self.hosts[&host].world().domains.get_mut(&uuid) {
-                        domain.saved = false;
+                        (domain.saved, domain.saved_run) = (false, None);
+                    }
+                }
+                Undo::Definition(host, uuid) => {
+                    if let Some(domain) = self.hosts[&host].world().domains.get_mut(&uuid) {
+                        domain.persistent = true;
                     }
                 }
                 Undo::Volume(host, name, view) => {
@@ -235,8 +230,4 @@ impl Hands {
             }
         }
     }
-}
-
-fn turn_off(domain: &mut WorldDomain) {
-    (domain.state, domain.runs) = (DomainState::Off, None);
 }

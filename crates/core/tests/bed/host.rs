@@ -15,7 +15,7 @@ use freehold_core::{
 };
 use uuid::Uuid;
 
-use super::{Fate, Trick, hands};
+use super::{Fate, Trick};
 
 /// A host that fails when its fleet's fate says so.
 #[derive(Debug)]
@@ -24,20 +24,13 @@ pub(super) struct TrickyHost {
     fate: Arc<Fate>,
 }
 
-/// Whether a call writes into the pool, which may be full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Takes {
-    Space,
-    Nothing,
-}
-
 impl TrickyHost {
     pub(super) fn new(inner: SimulatedHost, fate: Arc<Fate>) -> Self {
         Self { inner, fate }
     }
 
     /// Prepares what goes wrong with the next call; an error is one that never arrives.
-    async fn before(&self, takes: Takes) -> Result<Option<Trick>, HostError> {
+    async fn before(&self) -> Result<Option<Trick>, HostError> {
         let trick = self.fate.before().await;
         // Nothing is awaited between here and the call, so it is the next one.
         match trick {
@@ -51,41 +44,40 @@ impl TrickyHost {
                 self.fate.comes_back(Box::new(move || back.set_down(false)));
             }
             Some(Trick::Reboot) => {
-                hands::reboot(&mut self.inner.world());
-                return Err(self.lost(Certainty::Unknown, "the host starts anew"));
+                self.inner.world().reboot();
+                return Err(self.lost("the host starts anew"));
             }
             Some(Trick::LostRequest) => {
-                return Err(self.lost(Certainty::Unknown, "the connection is lost"));
+                return Err(self.lost("the connection is lost"));
             }
-            Some(Trick::DiskFull) => self.fate.fill(self.inner.name()),
+            Some(Trick::DiskFull) => self.inner.world().full = true,
+            Some(Trick::LateEffect) => self.inner.fault(0, Fault::LateEffect),
             _ => {}
-        }
-        if takes == Takes::Space && self.fate.is_full(self.inner.name()) {
-            return Err(self.lost(Certainty::DidNot, "no space left on device"));
         }
         Ok(trick)
     }
 
-    fn lost(&self, certainty: Certainty, why: &str) -> HostError {
+    fn lost(&self, why: &str) -> HostError {
         HostError {
             host: self.inner.name().clone(),
             act: "do it".to_owned(),
-            certainty,
+            certainty: Certainty::Unknown,
             hint: None,
-            kind: match certainty {
-                Certainty::Unknown => HostErrorKind::Unreachable,
-                Certainty::DidNot => HostErrorKind::Failed,
-            },
+            kind: HostErrorKind::Unreachable,
             source: why.into(),
         }
     }
 }
 
 macro_rules! changing {
-    ($self:ident, $takes:ident, $act:literal, $call:expr) => {{
-        match $self.before(Takes::$takes).await {
+    ($self:ident, $act:literal, $call:expr) => {{
+        match $self.before().await {
             Err(error) => Err(error),
             Ok(trick) => {
+                if $self.fate.is_late() {
+                    // What was on its way arrives first: it is not this call's doing.
+                    drop($self.inner.observe(&[]).await);
+                }
                 let seen = $self.fate.witness().map(|witness| witness.look($self.name(), $act));
                 let result = $call.await;
                 if let Some((witness, seen)) = $self.fate.witness().zip(seen) {
@@ -109,23 +101,23 @@ impl Host for TrickyHost {
     }
 
     async fn create_pool(&self) -> Result<(), HostError> {
-        changing!(self, Nothing, "create pool", self.inner.create_pool())
+        changing!(self, "create pool", self.inner.create_pool())
     }
 
     async fn write_card(&self, fleet: FleetId, card: &HostCard) -> Result<(), HostError> {
-        changing!(self, Space, "write card", self.inner.write_card(fleet, card))
+        changing!(self, "write card", self.inner.write_card(fleet, card))
     }
 
     async fn refresh_pool(&self) -> Result<(), HostError> {
-        changing!(self, Nothing, "refresh pool", self.inner.refresh_pool())
+        changing!(self, "refresh pool", self.inner.refresh_pool())
     }
 
     async fn define_network(&self, spec: &NetworkSpec) -> Result<(), HostError> {
-        changing!(self, Nothing, "define network", self.inner.define_network(spec))
+        changing!(self, "define network", self.inner.define_network(spec))
     }
 
     async fn remove_network(&self, network: &Ours) -> Result<(), HostError> {
-        changing!(self, Nothing, "remove network", self.inner.remove_network(network))
+        changing!(self, "remove network", self.inner.remove_network(network))
     }
 
     async fn store_image(
@@ -134,7 +126,7 @@ impl Host for TrickyHost {
         source: &Path,
         progress: &Progress,
     ) -> Result<(), HostError> {
-        changing!(self, Space, "store image", self.inner.store_image(spec, source, progress))
+        changing!(self, "store image", self.inner.store_image(spec, source, progress))
     }
 
     async fn fetch_image(
@@ -143,39 +135,39 @@ impl Host for TrickyHost {
         url: &str,
         progress: &Progress,
     ) -> Result<bool, HostError> {
-        changing!(self, Space, "fetch image", self.inner.fetch_image(spec, url, progress))
+        changing!(self, "fetch image", self.inner.fetch_image(spec, url, progress))
     }
 
     async fn create_volume(&self, spec: &VolumeSpec) -> Result<(), HostError> {
-        changing!(self, Space, "create volume", self.inner.create_volume(spec))
+        changing!(self, "create volume", self.inner.create_volume(spec))
     }
 
     async fn write_volume(&self, name: &str, content: &[u8]) -> Result<(), HostError> {
-        changing!(self, Space, "write volume", self.inner.write_volume(name, content))
+        changing!(self, "write volume", self.inner.write_volume(name, content))
     }
 
     async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError> {
-        changing!(self, Nothing, "rename volume", self.inner.rename_volume(from, to))
+        changing!(self, "rename volume", self.inner.rename_volume(from, to))
     }
 
     async fn remove_volume(&self, name: &str) -> Result<(), HostError> {
-        changing!(self, Nothing, "remove volume", self.inner.remove_volume(name))
+        changing!(self, "remove volume", self.inner.remove_volume(name))
     }
 
     async fn define_domain(&self, spec: &DomainSpec) -> Result<(), HostError> {
-        changing!(self, Nothing, "define domain", self.inner.define_domain(spec))
+        changing!(self, "define domain", self.inner.define_domain(spec))
     }
 
     async fn set_autostart(&self, domain: &Ours, autostart: bool) -> Result<(), HostError> {
-        changing!(self, Nothing, "set autostart", self.inner.set_autostart(domain, autostart))
+        changing!(self, "set autostart", self.inner.set_autostart(domain, autostart))
     }
 
     async fn start_domain(&self, domain: &Ours) -> Result<(), HostError> {
-        changing!(self, Nothing, "start domain", self.inner.start_domain(domain))
+        changing!(self, "start domain", self.inner.start_domain(domain))
     }
 
     async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError> {
-        changing!(self, Nothing, "stop domain", self.inner.stop_domain(domain, deadline))
+        changing!(self, "stop domain", self.inner.stop_domain(domain, deadline))
     }
 
     async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError> {
@@ -183,27 +175,27 @@ impl Host for TrickyHost {
     }
 
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError> {
-        changing!(self, Nothing, "undefine domain", self.inner.undefine_domain(domain))
+        changing!(self, "undefine domain", self.inner.undefine_domain(domain))
     }
 
     async fn update_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
-        changing!(self, Nothing, "update domain", self.inner.update_domain(domain, spec))
+        changing!(self, "update domain", self.inner.update_domain(domain, spec))
     }
 
     async fn mark_domain(&self, uuid: Uuid, name: &str, mark: &Mark) -> Result<(), HostError> {
-        changing!(self, Nothing, "mark domain", self.inner.mark_domain(uuid, name, mark))
+        changing!(self, "mark domain", self.inner.mark_domain(uuid, name, mark))
     }
 
     async fn rename_domain(&self, domain: &Ours, spec: &DomainSpec) -> Result<(), HostError> {
-        changing!(self, Nothing, "rename domain", self.inner.rename_domain(domain, spec))
+        changing!(self, "rename domain", self.inner.rename_domain(domain, spec))
     }
 
     async fn grow_volume(&self, domain: &Ours, volume: &str, size: Size) -> Result<(), HostError> {
-        changing!(self, Space, "grow volume", self.inner.grow_volume(domain, volume, size))
+        changing!(self, "grow volume", self.inner.grow_volume(domain, volume, size))
     }
 
     async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), HostError> {
-        changing!(self, Nothing, "restore domain", self.inner.restore_domain(domain, xml))
+        changing!(self, "restore domain", self.inner.restore_domain(domain, xml))
     }
 
     fn kept_domain(&self, xml: &str) -> Result<KeptDomain, HostError> {
@@ -223,6 +215,6 @@ impl Host for TrickyHost {
     }
 
     async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError> {
-        changing!(self, Nothing, "write file", self.inner.write_file(path, content))
+        changing!(self, "write file", self.inner.write_file(path, content))
     }
 }

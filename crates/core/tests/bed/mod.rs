@@ -33,7 +33,7 @@ use freehold_core::{
 };
 
 pub(crate) use fate::{Fate, Trick};
-pub(crate) use hands::{Hand, Hands, reboot};
+pub(crate) use hands::{Hand, Hands};
 pub(crate) use run::{Exit, Ran};
 pub(crate) use server::Server;
 pub(crate) use texts::{Data, Text, VmText};
@@ -90,6 +90,7 @@ fn copy_of(host: &SimulatedHost) -> SimulatedHost {
     to.contents.clone_from(&from.contents);
     to.card.clone_from(&from.card);
     to.free = from.free;
+    to.full = from.full;
     to.domains.clone_from(&from.domains);
     to.networks.clone_from(&from.networks);
     to.bridges.clone_from(&from.bridges);
@@ -256,7 +257,10 @@ impl Bed {
     /// Whatever was away or full is back; what is going to fail still does.
     pub(crate) fn recover(&self) {
         self.fate.recover();
-        self.hosts.values().for_each(|host| host.set_down(false));
+        for host in self.hosts.values() {
+            host.set_down(false);
+            host.world().full = false;
+        }
         self.server.set_down(false);
     }
 

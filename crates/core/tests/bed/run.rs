@@ -254,10 +254,10 @@ impl Bed {
         };
         let mut snapshot = ran.plan.beginning(&session.snapshot);
         snapshot.decisions.identity.clone_from(&decisions.identity);
-        self.witness.run_begins();
+        self.witness.run_begins(matches!(prepared.goal, Goal::Empty(_)));
         let ended = tokio::select! {
             biased;
-            cut = self.fate.death() => Err((Trick::KillBefore, cut)),
+            cut = self.fate.death(&journal) => Err((Trick::KillBefore, cut)),
             report = run.walk(snapshot) => match self.fate.is_dead() {
                 // The last outcome it wrote was its last.
                 true => Err((Trick::KillAfterOutcome, Cut::Whole)),
@@ -356,28 +356,35 @@ impl Bed {
         self.check(context).await;
     }
 
-    /// The same, where changes that cannot be made yet may stay held back.
-    pub(crate) async fn settles(&self, runs: usize, context: &str) {
+    /// The same, where changes that cannot be made yet, or were not agreed to, stay held back.
+    pub(crate) async fn settles(&self, runs: usize, consent: &Consent, context: &str) {
         self.heal();
         for _ in 0..runs {
-            if self.apply(&all()).await.plan.is_empty() {
+            if self.apply(consent).await.plan.is_empty() {
                 break;
             }
         }
-        self.check_but_refused(context).await;
+        self.check_but_refused(consent, context).await;
     }
 
     /// Applies until nothing is left to do but what is held back; `what` goes on meanwhile.
-    pub(crate) async fn rests(&self, what: &str) {
+    pub(crate) async fn rests(&self, consent: &Consent, what: &str) {
         self.heal();
         for _ in 0..4 {
-            if self.apply(&all()).await.plan.is_empty() {
+            if self.apply(consent).await.plan.is_empty() {
                 return;
             }
         }
-        let plan = self.plan().await;
-        let rests = plan.is_empty() || self.hands.saved();
+        let plan = self.plan().await.permitted(consent);
+        let rests = plan.is_empty() || self.hands.stand_in_the_way();
         assert!(rests, "{what}: it does not rest:\n{}", plan.text());
+    }
+
+    /// Agrees to everything, and where told so to losing what was to be kept.
+    pub(crate) fn agreed(&self, lets_go: bool) -> Consent {
+        let (fleet, snapshot) = (self.fleet(), self.snapshot());
+        let names = fleet.vms.keys().chain(snapshot.vms.keys()).filter(|_| lets_go);
+        Consent { unprotect: names.cloned().collect(), ..all() }
     }
 
     /// Puts back what was done by hand, so far as somebody still wants it.
@@ -386,6 +393,12 @@ impl Bed {
         let of_vms = snapshot.vms.values().flat_map(|vm| &vm.disks).map(|disk| &disk.volume);
         let wanted: Vec<_> = of_vms.chain(snapshot.kept.iter().map(|kept| &kept.volume)).collect();
         self.hands.put_back(|volume| wanted.iter().any(|name| *name == volume));
+    }
+
+    /// Returns everything the next run can know, in words: hosts, server, state, lock.
+    pub(crate) fn place(&self) -> String {
+        let (snapshot, decided, records) = (self.snapshot(), self.decided(), self.server.records());
+        format!("{}{records:?}\n{snapshot:?}\n{decided:?}", self.witness.shown())
     }
 
     /// Returns how often the fleet was looked at, to plan or to apply.

@@ -148,7 +148,9 @@ impl Server {
                 self.fate.comes_back(Box::new(move || inner.lock().unwrap().down = false));
                 self.answers("publish")
             }
-            Some(Trick::LostReply) => self.write(edits).and_then(|()| Err(lost())),
+            Some(Trick::LostReply | Trick::LateEffect) => {
+                self.write(edits).and_then(|()| Err(lost()))
+            }
             Some(Trick::LostThenGone) => {
                 let result = self.write(edits);
                 self.set_down(true);

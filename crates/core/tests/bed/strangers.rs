@@ -57,6 +57,7 @@ pub(super) fn domain(name: &str, id: u128) -> WorldDomain {
         extra: String::new(),
         overlays: BTreeMap::new(),
         runs: Some(spec.clone()),
+        saved_run: None,
         spec,
     }
 }

@@ -14,7 +14,7 @@ use proptest::{
     test_runner::{FileFailurePersistence, RngSeed, TestRunner},
 };
 
-use crate::bed::{Bed, Data, Hand, Text, Trick, VmText, all};
+use crate::bed::{Bed, Data, Hand, Text, Trick, VmText};
 
 /// How many fleets live when nobody says otherwise with `FREEHOLD_CASES`.
 const CASES: u32 = 256;
@@ -50,6 +50,8 @@ struct Life {
     text: Text,
     chapters: Vec<Chapter>,
     destroyed: bool,
+    /// Whether it is agreed to that what was kept is kept no more.
+    lets_go: bool,
 }
 
 fn blocks() -> impl Strategy<Value = Vec<VmText>> {
@@ -114,12 +116,10 @@ fn lives() -> impl Strategy<Value = Life> {
     let edits = prop::collection::vec(edits(), 1..=3);
     let troubles = prop::collection::vec((0..24_usize, tricks()), 1..=3);
     let chapter = (edits, troubles).prop_map(|(edits, troubles)| Chapter { edits, troubles });
-    let chapters = prop::collection::vec(chapter, 1..=3);
-    (fleets(), chapters, prop::bool::weighted(0.2)).prop_map(|(text, chapters, destroyed)| Life {
-        text,
-        chapters,
-        destroyed,
-    })
+    let chapters = prop::collection::vec(chapter, 1..=2);
+    (fleets(), chapters, prop::bool::weighted(0.2), any::<bool>()).prop_map(
+        |(text, chapters, destroyed, lets_go)| Life { text, chapters, destroyed, lets_go },
+    )
 }
 
 /// The text as it is now, and the blocks that are not in it.
@@ -219,20 +219,20 @@ async fn live(life: &Life, tally: &Tally) {
     for chapter in &life.chapters {
         for (at, trick) in &chapter.troubles {
             bed.fate.spoil(*at, *trick);
-            bed.apply(&all()).await;
+            bed.apply(&bed.agreed(life.lets_go)).await;
             bed.recover();
         }
         if bed.hands.meddled() {
-            bed.rests("while somebody meddles").await;
+            bed.rests(&bed.agreed(life.lets_go), "while somebody meddles").await;
             bed.put_back();
         }
-        bed.settles(3, &format!("{chapter:?}")).await;
+        bed.settles(3, &bed.agreed(life.lets_go), &format!("{chapter:?}")).await;
         for edit in &chapter.edits {
             writer.edit(*edit);
         }
         bed.write(&writer.text);
     }
-    bed.settles(2, "at last").await;
+    bed.settles(2, &bed.agreed(life.lets_go), "at last").await;
     if life.destroyed {
         bed.destroy(None).await;
         bed.check_destroyed();

@@ -9,6 +9,7 @@ use freehold_core::{
 use uuid::Uuid;
 
 /// Everything on a host.
+#[derive(Debug)]
 pub(super) struct Look {
     pub(super) domains: BTreeMap<Uuid, WorldDomain>,
     pub(super) volumes: BTreeMap<String, VolumeView>,
@@ -63,6 +64,7 @@ pub(super) fn same(one: &WorldDomain, other: &WorldDomain) -> bool {
     facts(one) == facts(other)
         && one.spec == other.spec
         && one.runs == other.runs
+        && one.saved_run == other.saved_run
         && one.extra == other.extra
         && one.overlays == other.overlays
 }

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -35,6 +35,10 @@ pub(crate) struct Witness {
     lost: AtomicBool,
     judged: AtomicUsize,
     deeds: AtomicUsize,
+    /// What was read last, and how many intents the journal had.
+    read: Mutex<Option<(usize, Arc<Snapshot>)>>,
+    /// Whether the run was asked to destroy what is in the trash.
+    empties: AtomicBool,
     /// How long the journal was when the last call was made; nothing is no call in this run.
     acted: AtomicU64,
 }
@@ -44,14 +48,16 @@ pub(super) struct Seen {
     host: HostName,
     act: &'static str,
     before: Look,
+    /// Whether the run was asked to destroy what is in the trash.
+    empties: bool,
     /// What state and journal on the disk say is ours.
-    claims: Snapshot,
+    claims: Arc<Snapshot>,
 }
 
 /// What the server held before a call.
 pub(super) struct SeenRecords {
     before: BTreeMap<String, Record>,
-    claims: Snapshot,
+    claims: Arc<Snapshot>,
 }
 
 impl fmt::Debug for Witness {
@@ -75,6 +81,8 @@ impl Witness {
             lost: AtomicBool::new(false),
             judged: AtomicUsize::new(0),
             deeds: AtomicUsize::new(0),
+            read: Mutex::default(),
+            empties: AtomicBool::new(false),
             acted: AtomicU64::new(0),
         }
     }
@@ -89,9 +97,11 @@ impl Witness {
         *self.serials.lock().unwrap() = Default::default();
     }
 
-    /// A run begins: no call was made in it yet.
-    pub(super) fn run_begins(&self) {
+    /// A run begins, which may empty the trash: no call was made in it yet.
+    pub(super) fn run_begins(&self, empties: bool) {
+        self.empties.store(empties, Ordering::Relaxed);
         self.acted.store(0, Ordering::Relaxed);
+        *self.read.lock().unwrap() = None;
     }
 
     /// Returns how long the journal was when the run's last call was made.
@@ -111,20 +121,41 @@ impl Witness {
         strangers.get(host).is_some_and(|known| known.volumes.contains_key(volume))
     }
 
+    /// Returns all hosts as they are, in words; what lies where in memory does not count.
+    pub(super) fn shown(&self) -> String {
+        let looks = self.hosts.values().map(|host| {
+            let mut look = Look::at(&host.world());
+            look.contents.values_mut().for_each(|place| *place = 0);
+            format!("{look:?}\n")
+        });
+        looks.collect()
+    }
+
     /// Looks right before a call; nothing may happen in between.
     pub(super) fn look(&self, host: &HostName, act: &'static str) -> Seen {
         let before = Look::at(&self.hosts[host].world());
-        Seen { host: host.clone(), act, before, claims: self.claims() }
+        let empties = self.empties.load(Ordering::Relaxed);
+        Seen { host: host.clone(), act, before, empties, claims: self.claims() }
     }
 
-    /// What state and journal on the disk say: an intent is there before its call.
-    fn claims(&self) -> Snapshot {
-        let length = std::fs::metadata(self.store.path("journal.jsonl")).map_or(0, |m| m.len());
-        self.acted.store(length, Ordering::Relaxed);
+    /// What state and journal on the disk say: an intent is there before its call. Read again once
+    /// there is a new one; what only ended since may still be claimed.
+    fn claims(&self) -> Arc<Snapshot> {
+        let journal = std::fs::read(self.store.path("journal.jsonl")).unwrap_or_default();
+        self.acted.store(journal.len() as u64, Ordering::Relaxed);
+        let intents = String::from_utf8_lossy(&journal).matches("\"entry\":\"intent\"").count();
+        let mut read = self.read.lock().unwrap();
+        if let Some((known, claims)) = &*read
+            && *known == intents
+        {
+            return Arc::clone(claims);
+        }
         let claims = self.store.read().unwrap_or_else(|error| panic!("the state: {error}"));
         let mut serials = self.serials.lock().unwrap();
         assert!(claims.serial >= serials.0, "the state went back to {}", claims.serial);
         serials.0 = claims.serial;
+        let claims = Arc::new(claims);
+        *read = Some((intents, Arc::clone(&claims)));
         claims
     }
 

@@ -69,6 +69,10 @@ impl Court<'_> {
     fn undefined(&self, domain: &WorldDomain) -> Verdict {
         self.proven(domain)?;
         let name = &domain.spec.name;
+        if !domain.persistent {
+            // Somebody undefined it before; it vanishes when it goes off.
+            return Ok(());
+        }
         let off = matches!(domain.state, DomainState::Off | DomainState::Crashed);
         must(off && !domain.saved, || format!("domain {name} was not off when it was undefined"))?;
         let xml = format!(".{}.xml", domain.spec.uuid);
@@ -77,6 +81,9 @@ impl Court<'_> {
     }
 
     fn domain_changed(&self, before: &WorldDomain, after: &WorldDomain) -> Verdict {
+        must(before.extra == after.extra, || {
+            format!("what was added by hand to {} is gone", before.spec.name)
+        })?;
         if before.marked {
             return self.proven(before);
         }
@@ -142,7 +149,11 @@ impl Court<'_> {
     }
 
     fn volume_gone(&self, name: &str) -> Verdict {
-        must(self.is_seed(name), || format!("volume {name} is no seed of ours and was removed"))?;
+        // The XML of a VM that is back has done its duty; the rest of the trash goes by name only.
+        let asked = name.starts_with("trash.") && (self.seen.empties || self.is_last_xml(name));
+        must(self.is_seed(name) || asked, || {
+            format!("volume {name} is no seed of ours and was removed")
+        })?;
         self.listed(name)?;
         self.unused(name)
     }
@@ -152,7 +163,10 @@ impl Court<'_> {
         self.listed(to)?;
         self.unused(from)?;
         if from.starts_with("trash.") {
-            return must(self.disk(to).is_some(), || format!("{from} became {to}"));
+            let known = self.disk(to).is_some() || self.is_nvram(to) || self.is_kept(to);
+            return must(from.ends_with(&format!(".{to}")) && known, || {
+                format!("{from} became {to}")
+            });
         }
         must(to.starts_with("trash."), || format!("{from} became {to}"))?;
         must(!self.is_kept(from), || format!("{from} is kept and went to the trash"))?;

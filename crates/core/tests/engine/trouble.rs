@@ -1,0 +1,131 @@
+//! Calls that hang, hosts that come and go, a second run, and somebody's hands.
+
+use freehold_core::{model::DomainState, plan::Withheld, state::StateError};
+
+use crate::bed::{Bed, Exit, Hand, Text, Trick, VmText, all, host};
+
+/// How many changing calls the first run of the usual fleet makes.
+const CALLS: usize = 26;
+
+/// Says whether all VMs of a host run: two on the first, one on the second.
+fn is_whole(bed: &Bed, rack: &str, vms: usize) -> bool {
+    let world = bed.hosts[&host(rack)].world();
+    let ours = world.domains.values().filter(|domain| domain.spec.mark.fleet == bed.fleet().id);
+    ours.filter(|domain| domain.state == DomainState::Running).count() == vms
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_stops_its_own_host_alone() {
+    let base = Bed::among_strangers(&Text::usual());
+    for hang in [Trick::Hang, Trick::HangAfter] {
+        for k in 0..CALLS {
+            let bed = base.fork();
+            bed.fate.spoil(k, hang);
+            assert_eq!(bed.apply(&all()).await.exit(), Exit::Killed);
+            let whole = is_whole(&bed, "rack1", 2) || is_whole(&bed, "rack2", 1);
+            assert!(whole, "{hang:?} at {k}: no host was finished");
+            bed.converges(2, &format!("{hang:?} at {k}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_was_away_for_a_while_is_finished_by_the_next_run() {
+    let base = Bed::among_strangers(&Text::usual());
+    for k in 0..CALLS {
+        let bed = base.fork();
+        bed.fate.spoil(k, Trick::Partition);
+        assert_eq!(bed.apply(&all()).await.exit(), Exit::Part, "away at {k}");
+        bed.recover();
+        assert_eq!(bed.apply(&all()).await.exit(), Exit::Done, "back after {k}");
+        bed.check(&format!("away at {k}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_run_from_the_same_folder_is_locked_out() {
+    for k in [0, CALLS / 3, CALLS / 2] {
+        let bed = Bed::among_strangers(&Text::usual());
+        let second = async {
+            while bed.fate.calls() <= k {
+                tokio::task::yield_now().await;
+            }
+            bed.store().lock("second")
+        };
+        let consent = all();
+        let (first, second) = futures::join!(bed.apply(&consent), second);
+        assert!(matches!(second, Err(StateError::Locked { .. })), "after call {k}");
+        assert_eq!(first.exit(), Exit::Done);
+        bed.check("the first run is not disturbed").await;
+    }
+}
+
+/// Two more runs, each of which writes both cards.
+async fn goes_on(bed: &Bed) {
+    for text in [Text::new(2, Vec::new()), Text::usual()] {
+        bed.write(&text);
+        assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_folder_with_an_older_state_touches_nothing() {
+    let bed = Bed::among_strangers(&Text::usual());
+    bed.converges(2, "before").await;
+    let rival = bed.rival();
+    goes_on(&bed).await;
+    let mut more = Text::usual().without("db");
+    more.vms.push(VmText::new("mail").on(&[2]).data(true));
+    for text in [Text::usual(), Text::new(2, Vec::new()), more] {
+        rival.write(&text);
+        for ran in [rival.apply(&all()).await, rival.destroy(None).await] {
+            for rack in ["host rack1", "host rack2"] {
+                let why = ran.why(rack);
+                assert!(matches!(why, Some(Withheld::OldState { .. })), "{rack}: {why:?}");
+            }
+            assert_eq!((ran.exit(), rival.fate.calls()), (Exit::Part, 0), "{}", ran.plan.text());
+        }
+    }
+    bed.check("nobody was there").await;
+}
+
+/// Has somebody do each thing right before each call of the run that makes `text`.
+async fn meddled_at_every_step(base: &Bed, calls: usize) -> usize {
+    let mut meddled = 0;
+    for hand in Hand::ALL {
+        for k in 0..calls {
+            let bed = base.fork();
+            bed.fate.spoil(k, Trick::Hand(hand, u8::try_from(k).unwrap()));
+            bed.apply(&all()).await;
+            meddled += bed.fate.fired();
+            let context = format!("{hand:?} at {k}");
+            bed.rests(&all(), &context).await;
+            bed.put_back();
+            bed.converges(3, &context).await;
+        }
+    }
+    meddled
+}
+
+#[tokio::test]
+async fn somebody_meddles_at_every_step_of_a_new_fleet() {
+    let base = Bed::among_strangers(&Text::usual());
+    assert_eq!(meddled_at_every_step(&base, CALLS).await, CALLS * Hand::ALL.len());
+}
+
+#[tokio::test]
+async fn somebody_meddles_at_every_step_of_a_change() {
+    let base = Bed::among_strangers(&Text::usual());
+    base.converges(2, "before").await;
+    let mut text = Text::usual().without("db");
+    text.vms[0].memory = "512MiB";
+    text.vms.push(VmText::new("mail").on(&[2]).data(true));
+    base.write(&text);
+    let calls = {
+        let bed = base.fork();
+        assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
+        bed.fate.calls()
+    };
+    assert!(calls >= 20, "{calls} calls");
+    assert_eq!(meddled_at_every_step(&base, calls).await, calls * Hand::ALL.len());
+}
