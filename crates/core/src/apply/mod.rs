@@ -6,12 +6,14 @@
 mod batch;
 mod failure;
 mod image;
+mod look;
 mod prepare;
 mod ready;
 mod restore;
 mod run;
 
 pub use failure::{Failure, FailureKind, causes_of};
+pub use look::{Looked, Onlook, look};
 pub use prepare::{Connect, Reached, propose, reach};
 pub use restore::kept_domain;
 pub use run::{Interrupt, Report, Run};

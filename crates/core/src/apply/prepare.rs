@@ -1,25 +1,24 @@
 //! Everything a plan is made from, gathered: hosts reached and read, plugins asked.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use futures::{
-    future::{BoxFuture, join_all},
-    stream::{FuturesUnordered, StreamExt},
+use futures::future::join_all;
+
+use super::{
+    causes_of,
+    look::{self, Looked, Opening},
 };
-
-use super::causes_of;
 use crate::{
-    events::{Event, Listener},
+    events::Listener,
     host::{Host, HostError},
-    model::{self, EditKey, Fleet, HostName, Inventory, NetworkKind, Observed, Seen},
+    model::{EditKey, Fleet, HostName, Inventory, Observed},
     plan::{Proposals, Trouble},
     plugins::{Hosts, Plugin, PluginError, PluginErrorKind, Proposal, Published},
     state::Fact,
 };
 
 /// Opens a conversation with a host.
-pub type Connect<'a> =
-    &'a (dyn Fn(&model::Host) -> BoxFuture<'static, Result<Arc<dyn Host>, HostError>> + Sync);
+pub type Connect<'a> = Opening<'a, Arc<dyn Host>>;
 
 /// What was reached.
 #[derive(Debug, Default)]
@@ -34,50 +33,8 @@ pub struct Reached {
 
 /// Connects to every host of the fleet at once and reads it.
 pub async fn reach(fleet: &Fleet, connect: Connect<'_>, listener: &dyn Listener) -> Reached {
-    let bridges: Vec<String> = bridges_of(fleet).into_iter().collect();
-    let mut looks: FuturesUnordered<_> = fleet
-        .hosts
-        .values()
-        .map(|host| {
-            listener.on(Event::Observing { host: host.name.clone() });
-            let (connected, bridges) = (connect(host), &bridges);
-            async move {
-                let look = async {
-                    let host = connected.await?;
-                    let view = host.observe(bridges).await?;
-                    Ok((host, view))
-                };
-                (host.name.clone(), look.await)
-            }
-        })
-        .collect();
-    let mut reached = Reached::default();
-    while let Some((name, look)) = looks.next().await {
-        let seen = match look {
-            Ok((host, view)) => {
-                reached.hosts.insert(name.clone(), host);
-                Seen::Whole(Box::new(view))
-            }
-            Err(error) => {
-                let seen = Seen::Unreachable(causes_of(&error).join(": "));
-                reached.errors.push(error);
-                seen
-            }
-        };
-        listener.on(Event::Observed { host: name.clone() });
-        reached.observed.insert(name, seen);
-    }
-    reached
-}
-
-fn bridges_of(fleet: &Fleet) -> BTreeSet<String> {
-    let kinds = fleet.networks.values().map(|network| &network.kind);
-    kinds
-        .filter_map(|kind| match kind {
-            NetworkKind::Bridge(bridge) => Some(bridge.clone()),
-            NetworkKind::Nat => None,
-        })
-        .collect()
+    let (hosts, Looked { observed, errors }) = look::read(fleet, connect, listener).await;
+    Reached { hosts, observed, errors }
 }
 
 /// Asks all plugins at once what they want to change.

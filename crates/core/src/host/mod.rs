@@ -14,6 +14,7 @@ mod images;
 mod libvirt;
 mod listing;
 mod observe;
+mod onlook;
 mod qcow2;
 mod real;
 pub mod simulated;
@@ -31,6 +32,7 @@ pub use command::quote;
 pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, settle};
 pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};
+pub use onlook::ReadOnly;
 pub use qcow2::ImageError;
 
 use crate::model::{
