@@ -12,6 +12,7 @@ mod consent;
 mod decide;
 mod differ;
 mod draft;
+mod drift;
 mod goal;
 mod held;
 mod inventory;
@@ -39,6 +40,11 @@ pub use change::{Action, Change, Object, Reason, Work};
 pub use consent::{Allowance, Consent};
 pub use decide::{HostKeys, decide};
 pub use draft::{Draft, Proposals, Trouble, draft};
+pub use drift::{
+    Drift, FieldChange, Finding, MarkChange, MarkField, Owner, ShapeField, Subject, Unmanaged,
+    UnmanagedDomain, UnmanagedNetwork, UnmanagedVolume, drift, drift_text, hosts_text, short_size,
+    unmanaged,
+};
 pub use goal::Goal;
 pub use held::{Held, Withheld, abandoned};
 pub use json::PlanJson;

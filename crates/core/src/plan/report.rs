@@ -72,7 +72,7 @@ impl Plan {
     }
 }
 
-fn line(text: &mut String, words: &str) {
+pub(super) fn line(text: &mut String, words: &str) {
     text.push_str(words);
     text.push('\n');
 }
@@ -144,7 +144,11 @@ fn held_lines(text: &mut String, held: &Held) {
 
 /// Writes a line; what does not fit goes on further in. A part that fits a line of its own is kept
 /// together, and a word that is too long for any stands alone.
-fn wrapped<'a>(text: &mut String, indent: &str, parts: impl IntoIterator<Item = &'a str>) {
+pub(super) fn wrapped<'a>(
+    text: &mut String,
+    indent: &str,
+    parts: impl IntoIterator<Item = &'a str>,
+) {
     let inner = format!("{indent}    ");
     let width = |words: &str| words.trim_end().chars().count();
     let mut row = indent.to_owned();

@@ -3,8 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use freehold_core::{
-    model::{DomainState, Firmware, Fleet, HostName, VmName, nvram_name, seed_volume_name},
-    plan::{Consent, Object, Withheld, image_spec},
+    host::Host as _,
+    model::{
+        DomainState, Firmware, Fleet, HostName, Observed, Seen, VmName, nvram_name,
+        seed_volume_name,
+    },
+    plan::{Consent, Object, Withheld, drift, drift_text, image_spec},
     state::{Decisions, Snapshot},
 };
 
@@ -26,6 +30,18 @@ impl Bed {
         assert!(plan.is_empty(), "{context}: still to do:\n{}", plan.text());
         assert!(plan.held.is_empty(), "{context}: held:\n{}", plan.text());
         self.check_all(context, BTreeSet::new());
+        self.check_drift(context).await;
+    }
+
+    /// What was just applied is what is there.
+    async fn check_drift(&self, context: &str) {
+        let mut observed = Observed::new();
+        for (name, host) in &self.hosts {
+            let view = host.observe(&["br0".to_owned()]).await.unwrap();
+            observed.insert(name.clone(), Seen::Whole(Box::new(view)));
+        }
+        let findings = drift(&self.snapshot(), &observed);
+        assert_eq!(findings, [], "{context}: drift:\n{}", drift_text(&findings));
     }
 
     /// The same, less VMs of which something cannot be changed yet, or was not agreed to: they stay

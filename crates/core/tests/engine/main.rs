@@ -8,6 +8,7 @@ mod bed;
 mod changes;
 mod consent;
 mod decide;
+mod drift;
 mod exhaustive;
 mod faults;
 mod foreign;
