@@ -54,7 +54,9 @@ pub(crate) enum Command {
     /// Stop managing VMs; they stay as they are
     Forget(Forget),
     /// Show every VM, its host, address and state
-    Status,
+    Status(Status),
+    /// Show in what hosts differ from what was last made of them; changes nothing
+    Drift(Drift),
     /// Show what was removed, bring it back, or destroy it
     Trash(crate::trash::Trash),
     /// Log in to a VM; its host key is known
@@ -206,6 +208,28 @@ pub(crate) struct Forget {
     /// Do it without asking for the number
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+/// `status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// Whatever else is on the hosts, too: drift, orphans, what is unmanaged
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Write one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `drift`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 nothing differs; 5 something does; 3 a host could not be read.
+What an apply would do about it, `freehold plan` shows.")]
+pub(crate) struct Drift {
+    /// Write one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `ssh`.

@@ -32,7 +32,7 @@ pub(crate) struct Context {
     pub(crate) fleet: Fleet,
     pub(crate) store: LocalStore,
     pub(crate) lock: LockFile,
-    options: ConnectOptions,
+    pub(crate) options: ConnectOptions,
 }
 
 impl Context {

@@ -7,9 +7,11 @@ mod carry;
 mod check;
 mod context;
 mod decided;
+mod drift;
 mod failure;
 mod init;
 mod lock;
+mod onlook;
 mod plan;
 mod screen;
 mod ssh;
@@ -22,6 +24,7 @@ use clap::Parser;
 
 use args::{Args, Command, Lock};
 use failure::{Exit, Failure};
+use onlook::Onlooker;
 
 /// How long a frozen libvirt may hold up the end.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -61,8 +64,9 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Apply(apply) => apply::run(args, apply).await,
         Command::Lock(Lock::Prune(prune)) => lock::prune(args, prune),
         Command::Destroy(destroy) => apply::destroy(args, destroy).await,
-        Command::Status => status::run(args).await,
         Command::Trash(trash) => trash::run(args, trash).await,
+        Command::Status(status) => Ok(status::run(&Onlooker::open(args)?, status).await),
+        Command::Drift(drift) => Ok(drift::run(&Onlooker::open(args)?, drift).await),
         Command::Ssh(ssh) => ssh::run(args, ssh),
     }
 }
