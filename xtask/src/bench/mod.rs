@@ -4,6 +4,7 @@
 //! open already, hosts in parallel, four connections each; freehold's times are whole commands.
 
 mod fleet;
+mod plan;
 mod reference;
 
 use std::fs;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use acceptance::lab::guest::{cached_image, default_cache};
 use acceptance::lab::{Lab, Zones};
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::setup::{Needs, setup};
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
     /// Write rows `{name, value, unit, bound, holds}` to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measure one part only; may be given several times
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
     /// How many VMs are made
     #[arg(long, default_value_t = 100)]
     vms: usize,
@@ -33,6 +37,17 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
+
+/// A part of the bench.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Plans of large fleets on simulated hosts; needs no lab
+    Plan,
+    /// Whole commands in the lab, against bare libvirt calls and virsh
+    Lab,
+}
+
+const ALL: [Part; 2] = [Part::Plan, Part::Lab];
 
 /// One row of the result.
 struct Row {
@@ -55,19 +70,15 @@ impl Row {
 
 /// Measures, says the rows and writes them where asked.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup(Needs::Bench)?;
-    let build = ["build", "--release", "--locked", "-p", "freehold-cli"];
-    cargo::run("the program, optimised", &build, &[])?;
-    cached_image(&default_cache())?;
-    ensure!(root::is_root(), "run it as root: it opens tunnels into the lab");
-    let dir = Lab::default_dir();
-    let was_up = Lab::attach(&dir).is_ok();
-    lab::up(&dir, Zones::Usual)?;
-    let rows = Lab::attach(&dir).and_then(|lab| measure(&lab, arguments));
-    if !was_up {
-        lab::down(&dir)?;
+    let parts = if arguments.only.is_empty() { &ALL[..] } else { &arguments.only[..] };
+    setup(if parts.contains(&Part::Lab) { Needs::Bench } else { Needs::Build })?;
+    let mut rows = Vec::new();
+    for part in parts {
+        rows.extend(match part {
+            Part::Plan => plan::measure()?,
+            Part::Lab => in_the_lab(arguments)?,
+        });
     }
-    let rows = rows?;
     for row in &rows {
         let bound = row.bound.map_or(String::new(), |bound| format!("  (bound {bound:.2})"));
         let verdict = if row.holds() { "" } else { "  DOES NOT HOLD" };
@@ -81,6 +92,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
+}
+
+fn in_the_lab(arguments: &Arguments) -> Result<Vec<Row>> {
+    let build = ["build", "--release", "--locked", "-p", "freehold-cli"];
+    cargo::run("the program, optimised", &build, &[])?;
+    cached_image(&default_cache())?;
+    ensure!(root::is_root(), "run it as root: it opens tunnels into the lab");
+    let dir = Lab::default_dir();
+    let was_up = Lab::attach(&dir).is_ok();
+    lab::up(&dir, Zones::Usual)?;
+    let rows = Lab::attach(&dir).and_then(|lab| measure(&lab, arguments));
+    if !was_up {
+        lab::down(&dir)?;
+    }
+    rows
 }
 
 fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<Row>> {

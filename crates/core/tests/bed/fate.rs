@@ -257,7 +257,9 @@ impl Fate {
                 None => (Ok(inner.next()), inner.due()),
             }
         };
-        returns.into_iter().for_each(|back| back());
+        for back in returns {
+            back();
+        }
         match trick {
             Err(()) => std::future::pending().await,
             Ok(Some(

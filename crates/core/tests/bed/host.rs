@@ -81,7 +81,7 @@ macro_rules! changing {
                 let seen = $self.fate.witness().map(|witness| witness.look($self.name(), $act));
                 let result = $call.await;
                 if let Some((witness, seen)) = $self.fate.witness().zip(seen) {
-                    witness.judge(seen);
+                    witness.judge(&seen);
                 }
                 $self.fate.after(trick).await;
                 result

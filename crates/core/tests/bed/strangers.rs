@@ -91,7 +91,7 @@ pub(super) fn settle(world: &mut World, number: usize) {
 /// Another fleet is at work in our pool: a VM under a mark with our VM's name, its volumes, trash.
 fn share_pool(world: &mut World) {
     world.pool = Some(true);
-    world.pool_path = freehold_core::model::Host::DEFAULT_POOL.to_owned();
+    freehold_core::model::Host::DEFAULT_POOL.clone_into(&mut world.pool_path);
     let short = stranger().short();
     let root = format!("{short}.00000052.root.0");
     let names = [root.clone(), format!("{short}.00000052.seed.1"), format!("trash.x.1.{root}")];
@@ -102,7 +102,7 @@ fn share_pool(world: &mut World) {
     world.volumes.insert("somebody.qcow2".to_owned(), volume(None));
     let mut theirs = domain("theirs", 0x52);
     theirs.marked = true;
-    theirs.spec.mark.name = "vm-0".to_owned();
+    "vm-0".clone_into(&mut theirs.spec.mark.name);
     theirs.spec.disks = vec![DiskSpec { volume: root, backing: None }];
     theirs.spec.seed = Some(names[1].clone());
     theirs.runs = Some(theirs.spec.clone());

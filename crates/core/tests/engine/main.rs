@@ -1,6 +1,7 @@
 //! The engine on a simulated fleet: whatever goes wrong at whatever step, it converges.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![allow(clippy::print_stdout, reason = "suites say how much they tried")]
 
 #[path = "../bed/mod.rs"]
 mod bed;

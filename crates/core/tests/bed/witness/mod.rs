@@ -160,7 +160,7 @@ impl Witness {
     }
 
     /// Compares right after a call.
-    pub(super) fn judge(&self, seen: Seen) {
+    pub(super) fn judge(&self, seen: &Seen) {
         let after = Look::at(&self.hosts[&seen.host].world());
         let deeds = seen.before.deeds(&after);
         self.judged.fetch_add(1, Ordering::Relaxed);
@@ -168,7 +168,7 @@ impl Witness {
         let accuse = |why: String| -> ! {
             panic!("{} on {}: {why}\nclaims: {:?}", seen.act, seen.host, seen.claims)
         };
-        let court = proof::Court { fleet: self.fleet, seen: &seen, after: &after };
+        let court = proof::Court { fleet: self.fleet, seen, after: &after };
         for deed in &deeds {
             if let Err(why) = court.try_deed(deed) {
                 accuse(why);
