@@ -311,20 +311,26 @@ fn reasons(
     reasons
 }
 
-/// Returns what is promised from now on, or no longer.
+/// Returns what is promised from now on, or no longer. A promise stands when state and mark both
+/// say so; either of them alone is enough not to break it in silence.
 fn promises(look: &Look<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    match (look.is_protected(), look.vm.protect) {
-        (false, true) => reasons.push(Reason::Protect),
-        (true, false) => reasons.push(Reason::Unprotect),
+    let mark = look.found.and_then(|found| found.mark.as_ref());
+    let is_told =
+        look.record.is_some_and(|record| record.protect) && mark.is_none_or(|mark| mark.protect);
+    match look.vm.protect {
+        true if !is_told => reasons.push(Reason::Protect),
+        false if look.is_protected() => reasons.push(Reason::Unprotect),
         _ => {}
     }
     for disk in &look.vm.disks {
-        match (is_kept(look, &disk.name), disk.keep) {
-            (true, false) => reasons.push(Reason::Unkeep(disk.name.clone())),
-            (false, true) if recorded_keep(look.record, &disk.name).is_some() => {
-                reasons.push(Reason::Keep(disk.name.clone()));
-            }
+        let recorded = recorded_keep(look.record, &disk.name);
+        let is_told =
+            recorded == Some(true) && mark.is_none_or(|mark| mark.keep.contains(&disk.name));
+        match disk.keep {
+            // A disk that is not attached yet gets its promise with it.
+            true if recorded.is_some() && !is_told => reasons.push(Reason::Keep(disk.name.clone())),
+            false if is_kept(look, &disk.name) => reasons.push(Reason::Unkeep(disk.name.clone())),
             _ => {}
         }
     }
