@@ -9,6 +9,7 @@ use super::{
     adopt::adoption,
     image_spec,
     removal::removal_of,
+    settled::settled,
     trash::{trash_on, unfinished_restore},
     vm::{Look, Verdict, needed_image, vm_verdict},
 };
@@ -33,6 +34,8 @@ pub struct Draft {
     pub unchanged: usize,
     /// What the trash takes on hosts that have any.
     pub trash: BTreeMap<HostName, TrashSpace>,
+    /// What the state learns of them.
+    pub present: Vec<Fact>,
 }
 
 /// What plugins propose, handed over by the caller.
@@ -250,7 +253,10 @@ impl HostDraft<'_> {
                 _ => vm_verdict(&look),
             };
             match verdict {
-                Verdict::Same => self.draft.unchanged += 1,
+                Verdict::Same => {
+                    self.draft.unchanged += 1;
+                    self.draft.present.extend(settled(&look));
+                }
                 Verdict::Held(why) => self.hold(object, why),
                 Verdict::Change(change) => {
                     let lacking = vm.nics.iter().find(|nic| held_networks.contains(&nic.network));
@@ -358,7 +364,7 @@ impl Draft {
             serial: world.snapshot.serial,
             changes: self.changes,
             edits: proposals.edits,
-            present: proposals.present,
+            present: self.present.into_iter().chain(proposals.present).collect(),
             cards: self.cards,
             held,
             zones: records_by_zone(world.snapshot),

@@ -148,7 +148,8 @@ fn addresses(decision: &VmDecision) -> Vec<Ipv4Addr> {
     decision.nics.iter().filter_map(|nic| nic.address).collect()
 }
 
-fn applied(look: &Look<'_>, spec: &DomainSpec) -> Applied {
+/// Returns what a VM is once it is as wanted.
+pub(super) fn applied(look: &Look<'_>, spec: &DomainSpec) -> Applied {
     let pool = match &look.view.pool {
         Some(pool) => pool.path.as_str(),
         None => look.world.fleet.hosts[&look.decision.host].pool_path(),

@@ -29,6 +29,7 @@ mod removal;
 mod report;
 mod saved;
 mod scope;
+mod settled;
 mod step;
 mod trash;
 mod vm;
@@ -87,7 +88,7 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Changes outside, in the order plugins want them.
     pub edits: Vec<Edit>,
-    /// What plugins found to be there and ours already, for the state.
+    /// What was found to be there and as wanted already, for the state.
     pub present: Vec<Fact>,
     /// What each host's card says now, less what is gone; steps write what they add to it.
     pub cards: BTreeMap<HostName, HostCard>,
