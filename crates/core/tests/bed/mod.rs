@@ -7,6 +7,7 @@ mod check;
 mod fate;
 mod hands;
 mod host;
+mod peace;
 mod run;
 mod server;
 mod strangers;

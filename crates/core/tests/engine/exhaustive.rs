@@ -82,6 +82,7 @@ async fn killed_everywhere(base: &Bed, calls: usize) -> Count {
 }
 
 /// Kills the run that makes the last of these texts, the others being applied, everywhere.
+#[allow(clippy::print_stdout, reason = "the count is part of what a test says")]
 async fn everywhere(name: &str, texts: &[Text], calls: usize) {
     let (last, before) = texts.split_last().unwrap();
     let base = Bed::among_strangers(before.first().unwrap_or(last));

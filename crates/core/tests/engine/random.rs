@@ -194,6 +194,7 @@ impl Tally {
     }
 
     /// Prints what was done, and checks that it was enough to mean something.
+    #[allow(clippy::print_stdout, reason = "the count is part of what a test says")]
     fn tell(&self, cases: usize) {
         let fired = self.fired.lock().unwrap();
         let all: usize = fired.values().sum();
@@ -238,6 +239,42 @@ async fn live(life: &Life, tally: &Tally) {
         bed.check_destroyed();
     }
     tally.count(&bed);
+}
+
+/// Lives of one VM that failed once.
+fn lives_that_failed() -> Vec<Life> {
+    let bare = || VmText::new("vm-0").on(&[1]);
+    let life = |vm: VmText, chapters: &[(Edit, Trick)]| Life {
+        text: Text::new(1, vec![vm]),
+        chapters: chapters
+            .iter()
+            .map(|(edit, trick)| Chapter { edits: vec![*edit], troubles: vec![(0, *trick)] })
+            .collect(),
+        destroyed: false,
+        lets_go: false,
+    };
+    let (add, toggle, keep) = (Edit::AddDisk(0), Edit::Toggle(0), Edit::Keep(0));
+    vec![
+        // A disk that was to be added was lost before it was there.
+        life(bare(), &[(add, Trick::KillBeforeIntent), (toggle, Trick::KillAfterOutcome)]),
+        life(bare(), &[(add, Trick::KillBeforeIntent), (toggle, Trick::Fail)]),
+        // Two runs killed at once locked everybody out.
+        life(bare(), &[(add, Trick::KillBeforeIntent), (toggle, Trick::KillBeforeIntent)]),
+        // What was saved to disk, or undefined while it ran, stood in the way for ever.
+        life(bare(), &[(toggle, Trick::Fail), (toggle, Trick::Hand(Hand::Save, 0))]),
+        life(bare(), &[(toggle, Trick::Fail), (add, Trick::Hand(Hand::UndefineLive, 0))]),
+        // Nobody agreed that a kept disk is kept no more.
+        life(bare().data(true), &[(keep, Trick::Fail), (toggle, Trick::Fail)]),
+    ]
+}
+
+#[tokio::test]
+async fn lives_that_failed_once_go_well() {
+    let tally = Tally::default();
+    for life in lives_that_failed() {
+        live(&life, &tally).await;
+    }
+    assert_eq!(tally.lives.into_inner(), lives_that_failed().len());
 }
 
 fn runner(cases: u32, thread: u32) -> TestRunner {

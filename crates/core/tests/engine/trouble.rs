@@ -89,6 +89,31 @@ async fn a_copy_of_the_folder_with_an_older_state_touches_nothing() {
     bed.check("nobody was there").await;
 }
 
+#[tokio::test]
+async fn a_copy_that_is_one_run_behind_touches_no_vm_and_no_disk() {
+    let mut more = Text::usual();
+    more.vms.push(VmText::new("mail").on(&[2]).data(true));
+    for text in [Text::usual().without("web"), Text::usual().without("db"), more] {
+        let base = Bed::among_strangers(&Text::usual());
+        base.converges(2, "before").await;
+        for late in [Text::usual(), text.clone()] {
+            let bed = base.fork();
+            let rival = bed.rival();
+            bed.write(&text);
+            assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
+            let things = |rack: &str| {
+                let world = bed.hosts[&host(rack)].world();
+                let domains: Vec<_> = world.domains.values().map(|it| it.spec.clone()).collect();
+                (domains, world.volumes.clone())
+            };
+            let before = ["rack1", "rack2"].map(things);
+            rival.write(&late);
+            rival.apply(&all()).await;
+            assert_eq!(["rack1", "rack2"].map(things), before);
+        }
+    }
+}
+
 /// Has somebody do each thing right before each call of the run that makes `text`.
 async fn meddled_at_every_step(base: &Bed, calls: usize) -> usize {
     let mut meddled = 0;
