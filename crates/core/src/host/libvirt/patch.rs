@@ -130,9 +130,7 @@ impl<'a, 'x> Patch<'a, 'x> {
                 continue;
             }
             self.refuse_overlay(drive, volume)?;
-            if self.was_its(volume) {
-                self.edits.remove(drive);
-            }
+            self.edits.remove(drive);
         }
         let missing = self.spec.disks.iter().filter(|disk| !there.contains(disk.volume.as_str()));
         let first = self.next_target("vd");
@@ -144,14 +142,6 @@ impl<'a, 'x> Patch<'a, 'x> {
             }
         }
         Ok(())
-    }
-
-    /// Says whether a volume of our pool was given to this VM: its name begins as that of its root
-    /// disk does. A volume that somebody put into our pool and attached stays.
-    fn was_its(&self, volume: &str) -> bool {
-        let stem = |name: &str| name.rsplitn(3, '.').nth(2).map(str::to_owned);
-        let root = self.spec.disks.first().and_then(|disk| stem(&disk.volume));
-        root.is_none() || stem(volume) == root
     }
 
     /// To put our volume back under its name would lose what was written to the overlay since.
@@ -170,8 +160,7 @@ impl<'a, 'x> Patch<'a, 'x> {
     fn next_target(&self, prefix: &str) -> usize {
         let stays = |disk: &Node<'_, '_>| {
             self.volume_of(*disk).is_none_or(|volume| {
-                !self.was_its(volume)
-                    || disk.attribute("device").is_some_and(|device| device != "disk")
+                disk.attribute("device").is_some_and(|device| device != "disk")
                     || self.spec.disks.iter().any(|disk| disk.volume == volume)
             })
         };

@@ -194,14 +194,3 @@ fn reads_targets_as_linux_names_them() {
     let read = ["vda", "vdz", "vdaa", "vdba", "vd", "sda", "vdA"].map(|name| index_of(name, "vd"));
     assert_eq!(read, [Some(0), Some(25), Some(26), Some(52), None, None, None]);
 }
-
-#[test]
-fn a_disk_that_somebody_put_into_our_pool_stays_attached() {
-    let by_hand = "/var/lib/libvirt/freehold/by-hand.qcow2";
-    let text = settled().replace("/srv/by-hand.raw", by_hand);
-    let mut spec = spec();
-    spec.disks.truncate(1);
-    let patched = patch(&text, &spec).unwrap();
-    assert!(patched.contains(by_hand));
-    assert!(!patched.contains("check-uefi.data.0"), "ours goes");
-}
