@@ -25,6 +25,7 @@ mod order;
 mod order_vm;
 mod problem;
 mod proof;
+mod proposals;
 mod removal;
 mod report;
 mod saved;
@@ -40,7 +41,7 @@ mod world;
 pub use change::{Action, Change, Object, Reason, Work};
 pub use consent::{Allowance, Consent};
 pub use decide::{HostKeys, decide};
-pub use draft::{Draft, Proposals, Trouble, draft};
+pub use draft::{Draft, draft};
 pub use drift::{
     Drift, FieldChange, Finding, MarkChange, MarkField, Owner, ShapeField, Subject, Unmanaged,
     UnmanagedDomain, UnmanagedNetwork, UnmanagedVolume, drift, drift_text, hosts_text, short_size,
@@ -53,6 +54,7 @@ pub use lint::Broken;
 pub use locked::{Choice, Disagreement, Undecided, disagreements, undecided};
 pub use make::asked_address;
 pub use problem::PlanProblem;
+pub use proposals::{Proposals, Trouble};
 pub use saved::{SavedPlan, SavedPlanError};
 pub use scope::Scope;
 pub use step::{Act, AskedFrom, Await, Step};
