@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::PlanProblem;
 use crate::{
     model::{
-        AddressRange, Fleet, HostName, Mac, NetworkName, Nic, NicAddress, Vm, VmName, domain_uuid,
-        nic_mac, volume_name,
+        AddressRange, Fleet, HostName, Mac, Network, NetworkName, Nic, NicAddress, Vm, VmName,
+        domain_uuid, nic_mac, volume_name,
     },
     state::{Decisions, DiskDecision, NicDecision, Snapshot, VmDecision},
 };
@@ -109,9 +109,32 @@ struct Chooser<'a> {
     lock: &'a Decisions,
     decided: Decisions,
     problems: Vec<PlanProblem>,
-    taken: BTreeMap<(NetworkName, Ipv4Addr), VmName>,
+    taken: Taken,
+    candidates: BTreeMap<&'a NetworkName, Candidates<'a>>,
+    /// The last key epoch of those that were born under a name and bear another.
+    epochs: BTreeMap<VmName, u32>,
     uuids: BTreeSet<Uuid>,
     macs: BTreeSet<Mac>,
+}
+
+/// Whose each address of each network is.
+type Taken = BTreeMap<NetworkName, BTreeMap<Ipv4Addr, VmName>>;
+
+/// The addresses of a network that were not looked at yet. What is taken stays so for the rest of
+/// the decisions, so that none is looked at twice.
+struct Candidates<'a> {
+    free: Box<dyn Iterator<Item = Ipv4Addr> + 'a>,
+    of_the_dead: Box<dyn Iterator<Item = Ipv4Addr> + 'a>,
+}
+
+impl<'a> Candidates<'a> {
+    fn of(network: &'a Network) -> Self {
+        let all = || {
+            let addresses = network.addresses.iter().flat_map(AddressRange::addresses);
+            Box::new(addresses.filter(|address| network.gateway != Some(*address)))
+        };
+        Self { free: all(), of_the_dead: all() }
+    }
 }
 
 impl<'a> Chooser<'a> {
@@ -123,15 +146,33 @@ impl<'a> Chooser<'a> {
     ) -> Self {
         let uuids = decided.vms.values().map(|vm| vm.uuid).collect();
         let macs = decided.vms.values().flat_map(|vm| vm.nics.iter().map(|nic| nic.mac)).collect();
-        let (problems, taken) = (Vec::new(), BTreeMap::new());
-        let mut chooser = Self { fleet, snapshot, lock, decided, problems, taken, uuids, macs };
+        let mut epochs = BTreeMap::new();
+        for vm in decided.vms.values() {
+            if let Some(born) = &vm.born {
+                let last = epochs.entry(born.clone()).or_default();
+                *last = vm.key_epoch.max(*last);
+            }
+        }
+        let (problems, taken, candidates) = (Vec::new(), Taken::new(), BTreeMap::new());
+        let mut chooser = Self {
+            fleet,
+            snapshot,
+            lock,
+            decided,
+            problems,
+            taken,
+            candidates,
+            epochs,
+            uuids,
+            macs,
+        };
         chooser.taken = chooser.claims();
         chooser
     }
 
     /// Returns whose each address is. One may stand in several decisions: who holds it has the last
     /// word, then who is to get it by the lock, then who comes back.
-    fn claims(&self) -> BTreeMap<(NetworkName, Ipv4Addr), VmName> {
+    fn claims(&self) -> Taken {
         let rank = |name: &VmName| match (self.holds(name), self.fleet.vms.contains_key(name)) {
             (false, false) => 0,
             (false, true) => 1,
@@ -143,11 +184,12 @@ impl<'a> Chooser<'a> {
             self.lock.vms.iter().filter(|(name, _)| self.snapshot.vms.contains_key(*name));
         let mut vms: Vec<_> = known.chain(of_made.map(|(name, vm)| (2, name, vm))).collect();
         vms.sort_by_key(|(rank, ..)| *rank);
-        let mut claims = BTreeMap::new();
+        let mut claims = Taken::new();
         for (_, name, vm) in vms {
             for nic in &vm.nics {
                 if let Some(address) = nic.address {
-                    claims.insert((nic.network.clone(), address), name.clone());
+                    let network = claims.entry(nic.network.clone()).or_default();
+                    network.insert(address, name.clone());
                 }
             }
         }
@@ -155,9 +197,13 @@ impl<'a> Chooser<'a> {
     }
 
     /// Says whether an address is a VM's, rather than one the lock alone says it is to get.
-    fn has(&self, vm: &VmName, (network, address): &(NetworkName, Ipv4Addr)) -> bool {
+    fn has(&self, vm: &VmName, network: &NetworkName, address: Ipv4Addr) -> bool {
         let nics = self.decided.vms.get(vm).map(|vm| vm.nics.as_slice()).unwrap_or_default();
-        nics.iter().any(|nic| nic.network == *network && nic.address == Some(*address))
+        nics.iter().any(|nic| nic.network == *network && nic.address == Some(address))
+    }
+
+    fn owner(&self, network: &NetworkName, address: Ipv4Addr) -> Option<&VmName> {
+        self.taken.get(network)?.get(&address)
     }
 
     /// Says whether a VM has what was decided about it: it was made, or is declared and was not
@@ -175,8 +221,8 @@ impl<'a> Chooser<'a> {
     }
 
     /// Gives an address to a VM; who had it and is not declared is a tombstone from now on.
-    fn take(&mut self, claim: (NetworkName, Ipv4Addr), vm: &VmName) {
-        let before = self.taken.insert(claim, vm.clone());
+    fn take(&mut self, network: &NetworkName, address: Ipv4Addr, vm: &VmName) {
+        let before = self.taken.entry(network.clone()).or_default().insert(address, vm.clone());
         let dead = before.filter(|before| !self.fleet.vms.contains_key(before));
         if let Some(decision) = dead.and_then(|dead| self.decided.vms.get_mut(&dead)) {
             decision.removed = true;
@@ -193,10 +239,11 @@ impl<'a> Chooser<'a> {
     fn take_fixed(&mut self, vm: &Vm) {
         for nic in &vm.nics {
             let NicAddress::Fixed(address) = nic.address else { continue };
-            let claim = (nic.network.clone(), address);
-            match self.taken.get(&claim) {
+            match self.owner(&nic.network, address) {
                 Some(other)
-                    if *other != vm.name && self.holds(other) && self.has(other, &claim) =>
+                    if *other != vm.name
+                        && self.holds(other)
+                        && self.has(other, &nic.network, address) =>
                 {
                     self.problems.push(PlanProblem::AddressTaken {
                         vm: vm.name.clone(),
@@ -205,7 +252,7 @@ impl<'a> Chooser<'a> {
                         other: other.clone(),
                     });
                 }
-                _ => self.take(claim, &vm.name),
+                _ => self.take(&nic.network, address, &vm.name),
             }
         }
     }
@@ -241,8 +288,7 @@ impl<'a> Chooser<'a> {
     /// A VM that was renamed still has the keys of its first name: a new one of that name begins
     /// with the next.
     fn fresh_epoch(&self, vm: &VmName) -> u32 {
-        let born = self.decided.vms.values().filter(|old| old.born.as_ref() == Some(vm));
-        born.map(|old| old.key_epoch + 1).max().unwrap_or(1)
+        self.epochs.get(vm).map_or(1, |last| last + 1)
     }
 
     fn decide_nics(&mut self, vm: &Vm, old: Option<&VmDecision>) -> Vec<NicDecision> {
@@ -274,42 +320,40 @@ impl<'a> Chooser<'a> {
         before: [Option<Ipv4Addr>; 2],
     ) -> Option<Ipv4Addr> {
         match nic.address {
-            NicAddress::Dhcp => None,
-            NicAddress::Fixed(address) => Some(address),
-            NicAddress::Planned => {
-                let network = &self.fleet.networks[&nic.network];
-                let claim = |address| (nic.network.clone(), address);
-                let fits = |address: &Ipv4Addr| {
-                    network.subnet.is_some_and(|subnet| subnet.contains(address))
-                };
-                let own = |address: &Ipv4Addr| self.taken.get(&claim(*address)) == Some(&vm.name);
-                let stays = before.into_iter().flatten().find(|old| fits(old) && own(old));
-                if stays.is_some() {
-                    return stays;
-                }
-                let candidates = || network.addresses.iter().flat_map(AddressRange::addresses);
-                let usable = |address: &Ipv4Addr| network.gateway != Some(*address);
-                let free = |address: &Ipv4Addr| !self.taken.contains_key(&claim(*address));
-                let of_the_dead = |address: &Ipv4Addr| {
-                    let owner = self.taken.get(&claim(*address));
-                    owner.is_some_and(|owner| {
-                        !self.fleet.vms.contains_key(owner) && !self.holds(owner)
-                    })
-                };
-                let chosen = candidates()
-                    .filter(usable)
-                    .find(free)
-                    .or_else(|| candidates().filter(usable).find(of_the_dead));
-                match chosen {
-                    Some(address) => self.take(claim(address), &vm.name),
-                    None => self.problems.push(PlanProblem::NoAddress {
-                        network: nic.network.clone(),
-                        vm: vm.name.clone(),
-                    }),
-                }
-                chosen
-            }
+            NicAddress::Dhcp => return None,
+            NicAddress::Fixed(address) => return Some(address),
+            NicAddress::Planned => {}
         }
+        let fleet = self.fleet;
+        let network = &fleet.networks[&nic.network];
+        let fits =
+            |address: &Ipv4Addr| network.subnet.is_some_and(|subnet| subnet.contains(address));
+        let own = |address: &Ipv4Addr| self.owner(&nic.network, *address) == Some(&vm.name);
+        let stays = before.into_iter().flatten().find(|old| fits(old) && own(old));
+        if stays.is_some() {
+            return stays;
+        }
+        let chosen = self.next_address(network);
+        match chosen {
+            Some(address) => self.take(&nic.network, address, &vm.name),
+            None => self
+                .problems
+                .push(PlanProblem::NoAddress { network: nic.network.clone(), vm: vm.name.clone() }),
+        }
+        chosen
+    }
+
+    /// Returns the first address that nobody has, else the first one of somebody who is gone.
+    fn next_address(&mut self, network: &'a Network) -> Option<Ipv4Addr> {
+        let mut candidates =
+            self.candidates.remove(&network.name).unwrap_or_else(|| Candidates::of(network));
+        let owner = |address: &Ipv4Addr| self.owner(&network.name, *address);
+        let is_dead = |vm: &VmName| !self.fleet.vms.contains_key(vm) && !self.holds(vm);
+        let free = candidates.free.find(|address| owner(address).is_none());
+        let next =
+            free.or_else(|| candidates.of_the_dead.find(|one| owner(one).is_some_and(is_dead)));
+        self.candidates.insert(&network.name, candidates);
+        next
     }
 
     fn fresh_uuid(&mut self, vm: &VmName) -> Uuid {

@@ -8,6 +8,7 @@ use super::{
     Action, Change, Goal, Held, Object, Reason, TrashSpace, VmWork, Withheld, Work, World,
     adopt::adoption,
     image_spec,
+    placed::Placed,
     removal::removal_of,
     settled::settled,
     trash::{trash_on, unfinished_restore},
@@ -38,41 +39,37 @@ pub struct Draft {
 /// Compares everything; makes all choices that are left.
 pub fn draft(world: &World<'_>) -> Draft {
     let mut draft = Draft::default();
+    let placed = Placed::of(world);
     let hosts = world.fleet.hosts.values().filter(|host| world.scope.has_host(&host.name));
     for host in hosts {
         match world.observed.get(&host.name) {
-            Some(Seen::Whole(view)) => HostDraft { world, host, view, draft: &mut draft }.compare(),
-            Some(Seen::Unreachable(why)) => hold_host(world, &host.name, why, &mut draft),
-            None => hold_host(world, &host.name, "it was not asked", &mut draft),
+            Some(Seen::Whole(view)) => {
+                let first = draft.changes.len();
+                HostDraft { world, placed: &placed, host, view, first, draft: &mut draft }
+                    .compare();
+            }
+            Some(Seen::Unreachable(why)) => hold_host(world, &placed, &host.name, why, &mut draft),
+            None => hold_host(world, &placed, &host.name, "it was not asked", &mut draft),
         }
     }
-    let made = world.snapshot.vms.values().map(|record| &record.host);
-    let declared = world.fleet.vms.keys().map(|vm| &world.decisions.vms[vm].host);
-    let hosts: BTreeSet<_> = made.chain(declared).collect();
     let gone =
-        |host: &&&HostName| !world.fleet.hosts.contains_key(**host) && world.scope.has_host(host);
-    for host in hosts.iter().filter(gone) {
-        hold_host(world, host, "it is no longer declared", &mut draft);
+        |host: &&HostName| !world.fleet.hosts.contains_key(*host) && world.scope.has_host(host);
+    for host in placed.hosts().into_iter().filter(gone) {
+        hold_host(world, &placed, host, "it is no longer declared", &mut draft);
     }
-    let place = |change: &Change| (change.host.clone(), change.object.clone());
-    draft.changes.sort_by_key(place);
+    draft.changes.sort_by(|one, other| (&one.host, &one.object).cmp(&(&other.host, &other.object)));
     draft
 }
 
 /// Holds back what would have been looked at on a host that was not read.
-fn hold_host(world: &World<'_>, host: &HostName, why: &str, draft: &mut Draft) {
-    let declared = world
-        .fleet
-        .vms
-        .keys()
-        .filter(|vm| world.goal.is_to_make() && world.decisions.vms[*vm].host == *host);
-    let made = world.snapshot.vms.iter().filter(|(vm, record)| {
-        let meant = world.goal.is_to_make() || world.goal.destroys(vm);
-        record.host == *host && meant && (!world.is_declared(vm) || !world.goal.is_to_make())
-    });
-    let vms: BTreeSet<_> = declared.chain(made.map(|(vm, _)| vm)).collect();
-    let vms = vms.into_iter().filter(|vm| world.has_vm(vm));
-    let vms: Vec<_> = vms.collect();
+fn hold_host(
+    world: &World<'_>,
+    placed: &Placed<'_>,
+    host: &HostName,
+    why: &str,
+    draft: &mut Draft,
+) {
+    let vms = placed.concerned(world, host);
     if vms.is_empty() && !world.is_whole() {
         return;
     }
@@ -89,8 +86,11 @@ fn hold_host(world: &World<'_>, host: &HostName, why: &str, draft: &mut Draft) {
 /// One host's part of the draft.
 pub(super) struct HostDraft<'a> {
     pub(super) world: &'a World<'a>,
+    pub(super) placed: &'a Placed<'a>,
     pub(super) host: &'a Host,
     pub(super) view: &'a HostView,
+    /// How many changes the draft had before this host.
+    first: usize,
     pub(super) draft: &'a mut Draft,
 }
 
@@ -98,10 +98,9 @@ impl HostDraft<'_> {
     fn compare(mut self) {
         if let Some(why) = self.stranger() {
             self.hold(Object::Host(self.host.name.clone()), why.clone());
-            let (names, host) = (self.vms_here(), self.host.name.clone());
-            for vm in names {
-                let why = Withheld::Needs(Object::Host(host.clone()));
-                self.hold(Object::Vm(vm), why);
+            for vm in self.placed.concerned(self.world, &self.host.name) {
+                let why = Withheld::Needs(Object::Host(self.host.name.clone()));
+                self.hold(Object::Vm(vm.clone()), why);
             }
             return;
         }
@@ -124,18 +123,9 @@ impl HostDraft<'_> {
         self.remove_networks();
     }
 
-    /// VMs that are declared or were made here.
-    fn vms_here(&self) -> Vec<VmName> {
-        let world = self.world;
-        let declared = world.fleet.vms.keys().filter(|vm| {
-            world.goal.is_to_make() && world.decisions.vms[*vm].host == self.host.name
-        });
-        let made = world.snapshot.vms.iter().filter(|(vm, record)| {
-            record.host == self.host.name
-                && (world.goal.is_to_make() && !world.is_declared(vm) || world.goal.destroys(vm))
-        });
-        let names: BTreeSet<_> = declared.chain(made.map(|(vm, _)| vm)).cloned().collect();
-        names.into_iter().filter(|vm| world.has_vm(vm)).collect()
+    /// The changes on this host so far.
+    pub(super) fn changes(&self) -> &[Change] {
+        &self.draft.changes[self.first..]
     }
 
     /// A host where we had made objects must show the card we know.
@@ -172,7 +162,7 @@ impl HostDraft<'_> {
     fn had_objects(&self) -> bool {
         let (snapshot, here) = (self.world.snapshot, &self.host.name);
         let is_gone = |uuid: &Uuid| !self.view.networks.iter().any(|view| view.uuid == *uuid);
-        snapshot.vms.values().any(|vm| vm.host == *here)
+        !self.placed.made(here).is_empty()
             || snapshot.kept.iter().any(|kept| kept.host == *here)
             || snapshot.networks.get(here).is_some_and(|known| known.values().any(is_gone))
     }
@@ -212,11 +202,11 @@ impl HostDraft<'_> {
 
     fn compare_vms(&mut self, held_networks: &BTreeSet<NetworkName>) {
         let mut images: BTreeSet<ImageName> = BTreeSet::new();
-        for vm in self.world.fleet.vms.values() {
-            let decision = &self.world.decisions.vms[&vm.name];
-            if decision.host != self.host.name || !self.world.has_vm(&vm.name) {
+        for vm in self.placed.declared(&self.host.name) {
+            if !self.world.has_vm(&vm.name) {
                 continue;
             }
+            let decision = &self.world.decisions.vms[&vm.name];
             let object = Object::Vm(vm.name.clone());
             let look = Look::at(self.world, vm, decision, self.view);
             let half_back = look.record.is_some_and(|record| record.restoring.is_some());
@@ -252,12 +242,11 @@ impl HostDraft<'_> {
 
     /// Makes the pool and brings images, where changes need them.
     fn bring(&mut self, images: &BTreeSet<ImageName>) {
-        let mine = |change: &&Change| change.host == self.host.name;
-        let writes = |change: &&Change| match &change.work {
+        let writes = |change: &Change| match &change.work {
             Work::Vm(work) | Work::VmAnew(_, work) => needs_pool(work),
             _ => false,
         };
-        let needs_pool = self.draft.changes.iter().filter(mine).any(|change| writes(&change));
+        let needs_pool = self.changes().iter().any(writes);
         if self.view.pool.is_none() && needs_pool {
             self.change(Object::Pool, Action::Create, Impact::Live, Reason::New, Work::Pool);
         }
@@ -274,9 +263,7 @@ impl HostDraft<'_> {
 
     fn remove_vms(&mut self) {
         let world = self.world;
-        let mine: Vec<(&VmName, &VmRecord)> =
-            world.snapshot.vms.iter().filter(|(_, record)| record.host == self.host.name).collect();
-        for (vm, record) in mine {
+        for &(vm, record) in self.placed.made(&self.host.name) {
             let reason = match (world.goal.destroys(vm), world.goal) {
                 (true, _) => Reason::Asked,
                 (false, Goal::Converge) if !world.is_declared(vm) => Reason::NotDeclared,

@@ -23,6 +23,7 @@ mod make;
 mod network;
 mod order;
 mod order_vm;
+mod placed;
 mod problem;
 mod proof;
 mod proposals;

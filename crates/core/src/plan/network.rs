@@ -13,22 +13,19 @@ use crate::model::{
 impl HostDraft<'_> {
     /// Compares the networks that VMs here need; returns those that VMs cannot be attached to.
     pub(super) fn compare_networks(&mut self) -> BTreeSet<NetworkName> {
-        let vms = self.world.fleet.vms.values();
-        let here = vms.filter(|vm| {
-            let host = &self.world.decisions.vms[&vm.name].host;
-            *host == self.host.name && self.world.has_vm(&vm.name)
-        });
+        let vms = self.placed.declared(&self.host.name).iter();
+        let here = vms.filter(|vm| self.world.has_vm(&vm.name));
         let used: BTreeSet<_> =
-            here.flat_map(|vm| vm.nics.iter().map(|nic| nic.network.clone())).collect();
+            here.flat_map(|vm| vm.nics.iter().map(|nic| &nic.network)).collect();
         let mut held = BTreeSet::new();
         for name in used {
-            let network = &self.world.fleet.networks[&name];
+            let network = &self.world.fleet.networks[name];
             if let Err(why) = self.compare_network(network) {
                 // A network that is there as it was still carries its VMs.
                 if !matches!(why, Withheld::NotYet { .. }) {
                     held.insert(name.clone());
                 }
-                self.hold(Object::Network(name), why);
+                self.hold(Object::Network(name.clone()), why);
             }
         }
         held
@@ -117,7 +114,7 @@ impl HostDraft<'_> {
 
     /// Returns the VM that goes with a domain in this draft.
     fn removed_vm(&self, uuid: Uuid) -> Option<VmName> {
-        self.draft.changes.iter().find_map(|change| match &change.work {
+        self.changes().iter().find_map(|change| match &change.work {
             Work::VmGone(removal) if removal.uuid == uuid => Some(removal.vm.clone()),
             _ => None,
         })
