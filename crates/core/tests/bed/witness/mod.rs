@@ -143,7 +143,10 @@ impl Witness {
     fn claims(&self) -> Arc<Snapshot> {
         let journal = std::fs::read(self.store.path("journal.jsonl")).unwrap_or_default();
         self.acted.store(journal.len() as u64, Ordering::Relaxed);
-        let intents = String::from_utf8_lossy(&journal).matches("\"entry\":\"intent\"").count();
+        // A line that is being written does not count: it is not read either.
+        let whole = journal.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+        let lines = String::from_utf8_lossy(&journal[..whole]);
+        let intents = lines.matches("\"entry\":\"intent\"").count();
         let mut read = self.read.lock().unwrap();
         if let Some((known, claims)) = &*read
             && *known == intents
