@@ -8,7 +8,7 @@ use super::{
     wanted::domain_spec,
 };
 use crate::{
-    model::{DomainView, Impact},
+    model::{DomainView, Impact, Mark},
     state::Applied,
 };
 
@@ -44,6 +44,17 @@ fn adopted(look: &Look<'_>, mark: bool) -> Result<Option<Change>, Withheld> {
     }
 }
 
+/// What the state promises stands in the new mark, whatever the text says by now: it is lifted by
+/// name, in a plan of its own.
+fn renew_promises(mark: &mut Mark, look: &Look<'_>) {
+    let Some(record) = look.record else { return };
+    mark.protect |= record.protect;
+    let kept = record.disks.iter().filter(|disk| disk.keep).map(|disk| disk.name.clone());
+    mark.keep.extend(kept);
+    mark.keep.sort();
+    mark.keep.dedup();
+}
+
 fn change(look: &Look<'_>, found: &DomainView, why: Reason) -> Change {
     let spec = domain_spec(look.world, look.vm, look.decision, resolved_accel(look));
     let runs = look.runs();
@@ -61,8 +72,9 @@ fn change(look: &Look<'_>, found: &DomainView, why: Reason) -> Change {
     // It is taken as it is; the next plan tells in what it is not as it is wanted.
     work.applied =
         Applied { shape: found.defined.clone(), autostart: found.autostart, running: runs };
-    if let Some(mark) = &found.mark {
-        work.spec.mark = mark.clone();
+    match &found.mark {
+        Some(mark) => work.spec.mark = mark.clone(),
+        None => renew_promises(&mut work.spec.mark, look),
     }
     Change {
         host: look.decision.host.clone(),

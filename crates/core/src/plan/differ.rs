@@ -75,6 +75,9 @@ fn machine(have: &DomainShape, want: &DomainShape) -> Vec<Difference> {
     all
 }
 
+/// What is said of a disk that nobody wants and that is not there.
+const GONE: &str = "none, and its volume is gone";
+
 /// Disks by name: those that come, those that go, those that are of another size or image.
 fn disks(look: &Look<'_>, have: &DomainShape, want: &DomainShape) -> Vec<Difference> {
     let Some(pool) = &look.view.pool else { return Vec::new() };
@@ -93,9 +96,14 @@ fn disks(look: &Look<'_>, have: &DomainShape, want: &DomainShape) -> Vec<Differe
         }
     }
     for disk in leaving(look) {
-        let kept = is_kept(look, &disk.name);
-        let impact = if kept { Impact::Restart } else { Impact::DataLoss };
-        let to = if kept { "kept, no longer attached" } else { "none" };
+        let path = format!("{}/{}", pool.path, disk.volume);
+        let (impact, to) = match (look.is_there(&disk.volume), is_kept(look, &disk.name)) {
+            (true, true) => (Impact::Restart, "kept, no longer attached"),
+            (true, false) => (Impact::DataLoss, "none"),
+            (false, true) if disk.there => (Impact::DataLoss, GONE),
+            (false, _) if attached(&path) => (Impact::Restart, GONE),
+            (false, _) => (Impact::Live, GONE),
+        };
         all.push(Difference { impact, ..difference("disk", &disk.name, to) });
     }
     // The seed's name changes with a rebuild only; somebody may have taken its drive away.

@@ -9,7 +9,7 @@ use super::{
     adopt::adoption,
     image_spec,
     placed::Placed,
-    removal::removal_of,
+    removal::{is_protected, removal_of},
     settled::settled,
     trash::{trash_on, unfinished_restore},
     vm::{Look, Verdict, needed_image, vm_verdict},
@@ -290,10 +290,11 @@ impl HostDraft<'_> {
 impl HostDraft<'_> {
     /// A VM whose block, state or mark says so is not taken away, whoever asks.
     fn unprotected(&self, vm: &VmName, record: &VmRecord) -> Result<(), Withheld> {
-        let declared = self.world.fleet.vms.get(vm).is_some_and(|vm| vm.protect);
         let found = self.view.domains.iter().find(|domain| domain.uuid == record.uuid);
-        let marked = found.and_then(|found| found.mark.as_ref()).is_some_and(|mark| mark.protect);
-        if declared || marked || record.protect { Err(Withheld::Protected) } else { Ok(()) }
+        match is_protected(self.world, vm, record, found) {
+            true => Err(Withheld::Protected),
+            false => Ok(()),
+        }
     }
 }
 

@@ -5,8 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Change, Consent, Plan, Reason, VmRemoval, Work, World, trash::of_trash};
-use crate::model::{Seen, VmName};
+use uuid::Uuid;
+
+use super::{
+    Change, Consent, Detached, Object, Plan, Reason, VmRemoval, VmWork, Work, World,
+    removal::{is_kept, is_protected},
+    trash::of_trash,
+};
+use crate::{
+    model::{DomainView, HostName, Seen, VmName, seed_prefix},
+    state::{DiskRecord, VmRecord},
+};
 
 /// A law that a plan would break.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,11 +31,19 @@ pub enum Broken {
     /// A VM that is protected would be taken away.
     #[error("vm {0} is protected, and would be taken away")]
     Protected(VmName),
-    /// Something that is not ours would be touched.
-    #[error("vm {vm}: {what} is not this fleet's, and would be touched")]
-    Foreign {
+    /// A promise would be lifted that nobody was asked about.
+    #[error("vm {vm}: {promise} would be lifted without a word")]
+    Promise {
         /// The VM.
         vm: VmName,
+        /// What was promised.
+        promise: String,
+    },
+    /// Something that is not ours would be touched.
+    #[error("{object}: {what} is not this fleet's, and would be touched")]
+    Foreign {
+        /// What the change is about.
+        object: Object,
         /// What.
         what: String,
     },
@@ -67,9 +84,16 @@ impl Plan {
     /// Returns the laws that carrying this plan out would break; `consent` is what was agreed to.
     pub fn broken_laws(&self, world: &World<'_>, consent: &Consent) -> Vec<Broken> {
         let mut broken = Vec::new();
+        let vms = world.snapshot.vms.iter();
+        let vms: Recorded<'_> = vms.map(|(vm, record)| (record.uuid, (vm, record))).collect();
         for change in &self.changes {
             if let Some(removal) = change.removal() {
-                broken.extend(of_removal(world, change, removal));
+                let known = Known::of(world, &vms, &change.host, removal.uuid);
+                broken.extend(of_removal(world, change, removal, known));
+            }
+            if let Some(work) = change.making() {
+                let known = Known::of(world, &vms, &change.host, work.spec.uuid);
+                broken.extend(of_making(world, change, work, known));
             }
             broken.extend(of_touch(world, change));
             broken.extend(of_trash(world, change));
@@ -115,52 +139,114 @@ impl Plan {
     }
 }
 
-fn of_removal(world: &World<'_>, change: &Change, removal: &VmRemoval) -> Vec<Broken> {
-    let vm = &removal.vm;
-    let mut broken = Vec::new();
-    let record = world.snapshot.vms.get(vm);
-    let foreign = |what: String| Broken::Foreign { vm: vm.clone(), what };
-    let Some(record) = record.filter(|record| record.uuid == removal.uuid) else {
-        return vec![foreign(format!("the domain with UUID {}", removal.uuid))];
-    };
-    if record.protect
-        || change.vm().and_then(|vm| world.fleet.vms.get(vm)).is_some_and(|v| v.protect)
-    {
-        broken.push(Broken::Protected(vm.clone()));
-    }
-    for (volume, _) in &removal.trash {
-        let Some(disk) = record.disks.iter().find(|disk| disk.volume == *volume) else {
-            broken.push(foreign(format!("volume {volume}")));
-            continue;
+/// What the state knows, by UUID: a change may be about a VM's next name.
+type Recorded<'a> = BTreeMap<Uuid, (&'a VmName, &'a VmRecord)>;
+
+/// What the state and the host say of the VM that a change touches.
+struct Known<'a> {
+    name: &'a VmName,
+    record: &'a VmRecord,
+    found: Option<&'a DomainView>,
+}
+
+impl<'a> Known<'a> {
+    fn of(world: &World<'a>, vms: &Recorded<'a>, host: &HostName, uuid: Uuid) -> Option<Self> {
+        let (name, record) = *vms.get(&uuid)?;
+        let found = match world.observed.get(host) {
+            Some(Seen::Whole(view)) => view.domains.iter().find(|domain| domain.uuid == uuid),
+            _ => None,
         };
-        if disk.keep && !change.reasons.contains(&Reason::Unkeep(disk.name.clone())) {
-            broken.push(Broken::KeptDisk { vm: vm.clone(), volume: volume.clone() });
-        }
+        Some(Self { name, record, found })
     }
-    let prefix = crate::model::seed_prefix(world.fleet.id, removal.uuid);
+
+    /// Says what is wrong with putting a volume of its into the trash.
+    fn loses(&self, world: &World<'_>, change: &Change, volume: &str) -> Option<Broken> {
+        let disk = self.record.disks.iter().find(|disk| disk.volume == volume);
+        let Some(disk) = disk else { return Some(foreign(change, format!("volume {volume}"))) };
+        let agreed = change.reasons.contains(&Reason::Unkeep(disk.name.clone()));
+        (is_kept(world, self.name, self.found, disk) && !agreed)
+            .then(|| Broken::KeptDisk { vm: self.name.clone(), volume: volume.to_owned() })
+    }
+}
+
+fn foreign(change: &Change, what: String) -> Broken {
+    Broken::Foreign { object: change.object.clone(), what }
+}
+
+fn of_removal(
+    world: &World<'_>,
+    change: &Change,
+    removal: &VmRemoval,
+    known: Option<Known<'_>>,
+) -> Vec<Broken> {
+    let Some(known) = known else {
+        return vec![foreign(change, format!("the domain with UUID {}", removal.uuid))];
+    };
+    let mut broken = Vec::new();
+    if is_protected(world, known.name, known.record, known.found) {
+        broken.push(Broken::Protected(removal.vm.clone()));
+    }
+    let trashed = removal.trash.iter();
+    broken.extend(trashed.filter_map(|(volume, _)| known.loses(world, change, volume)));
+    let prefix = seed_prefix(world.fleet.id, removal.uuid);
     let destroyed = removal.discard.iter().filter(|volume| !volume.starts_with(&prefix));
     broken.extend(
-        destroyed.map(|volume| Broken::Destroyed { vm: vm.clone(), volume: volume.clone() }),
+        destroyed
+            .map(|volume| Broken::Destroyed { vm: removal.vm.clone(), volume: volume.clone() }),
     );
+    broken
+}
+
+/// What is made or changed keeps what was promised of it.
+fn of_making(
+    world: &World<'_>,
+    change: &Change,
+    work: &VmWork,
+    known: Option<Known<'_>>,
+) -> Vec<Broken> {
+    let trashed = work.detach.iter().filter(|(_, end)| matches!(end, Detached::Trashed(_)));
+    let Some(known) = known else {
+        let volumes = trashed.map(|(volume, _)| foreign(change, format!("volume {volume}")));
+        return volumes.collect();
+    };
+    let mut broken: Vec<_> =
+        trashed.filter_map(|(volume, _)| known.loses(world, change, volume)).collect();
+    let marked = known.found.and_then(|found| found.mark.as_ref());
+    let mut lifted = Vec::new();
+    let protected = known.record.protect || marked.is_some_and(|mark| mark.protect);
+    if protected && !work.spec.mark.protect && !change.reasons.contains(&Reason::Unprotect) {
+        lifted.push("its protection".to_owned());
+    }
+    let stays = |disk: &&DiskRecord| work.decision.disks.iter().any(|one| one.name == disk.name);
+    for disk in known.record.disks.iter().filter(stays) {
+        let kept = disk.keep || marked.is_some_and(|mark| mark.keep.contains(&disk.name));
+        let agreed = change.reasons.contains(&Reason::Unkeep(disk.name.clone()));
+        if kept && !work.spec.mark.keep.contains(&disk.name) && !agreed {
+            lifted.push(format!("to keep disk {}", disk.name));
+        }
+    }
+    let vm = &work.vm;
+    broken.extend(lifted.into_iter().map(|promise| Broken::Promise { vm: vm.clone(), promise }));
     broken
 }
 
 /// What is there is touched only where it bears our mark, or is given it back by name.
 fn of_touch(world: &World<'_>, change: &Change) -> Option<Broken> {
-    let vm = change.vm()?;
-    let uuid = match (change.making(), change.removal()) {
-        (_, Some(removal)) => removal.uuid,
-        (Some(work), None) => work.spec.uuid,
-        (None, None) => return None,
+    let uuid = match (change.making(), change.removal(), &change.work) {
+        (_, Some(removal), _) => removal.uuid,
+        (Some(work), None, _) => work.spec.uuid,
+        (None, None, Work::NetworkGone { uuid, .. }) => *uuid,
+        (None, None, _) => return None,
     };
     let Some(Seen::Whole(view)) = world.observed.get(&change.host) else {
-        let what = format!("host {}, which was not read,", change.host);
-        return Some(Broken::Foreign { vm: vm.clone(), what });
+        return Some(foreign(change, format!("host {}, which was not read,", change.host)));
     };
+    if let Some(found) = view.networks.iter().find(|network| network.uuid == uuid) {
+        let ours = found.mark.as_ref().is_some_and(|mark| mark.fleet == world.fleet.id);
+        return (!ours).then(|| foreign(change, format!("network {} ({uuid})", found.name)));
+    }
     let found = view.domains.iter().find(|domain| domain.uuid == uuid)?;
-    let adopted = matches!(change.work, Work::VmAdopted(_));
+    let adopted = matches!(change.work, Work::VmAdopted(_)) && found.mark.is_none();
     let ours = found.mark.as_ref().is_some_and(|mark| mark.fleet == world.fleet.id);
-    let unmarked = found.mark.is_none() && adopted;
-    let what = format!("domain {} ({uuid})", found.name);
-    (!ours && !unmarked).then(|| Broken::Foreign { vm: vm.clone(), what })
+    (!ours && !adopted).then(|| foreign(change, format!("domain {} ({uuid})", found.name)))
 }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    AskedFrom, Await, SeenDomain, VmRemoval, VmWork,
+    AskedFrom, Await, Detached, SeenDomain, VmRemoval, VmWork,
     differ::{Difference, is_kept, leaving},
     removal::{seeds, trash_name},
     vm::Look,
@@ -66,9 +66,13 @@ pub(super) fn with_changes(
     if look.found.is_none() {
         return;
     }
-    for disk in leaving(look).filter(|disk| look.is_there(&disk.volume)) {
-        let trash = (!is_kept(look, &disk.name)).then(|| trash_name(look.world, &disk.volume));
-        work.detach.push((disk.volume.clone(), trash));
+    for disk in leaving(look) {
+        let end = match (look.is_there(&disk.volume), is_kept(look, &disk.name)) {
+            (false, _) => Detached::Gone,
+            (true, true) => Detached::Kept,
+            (true, false) => Detached::Trashed(trash_name(look.world, &disk.volume)),
+        };
+        work.detach.push((disk.volume.clone(), end));
     }
     work.update = differences.iter().any(|one| one.field != "disk.size");
     // What a guest is told about its interfaces lies in its seed.
@@ -106,7 +110,7 @@ pub(super) fn replaced(look: &Look<'_>, accel: Accel, removal: &VmRemoval) -> Vm
         remark: false,
         renamed,
         grow: grown_while_kept(look, removal),
-        detach: Vec::new(),
+        detach: leaving(look).map(|disk| left_behind(&disk.volume, removal)).collect(),
         discard: Vec::new(),
         autostart: None,
         stop: false,
@@ -116,6 +120,12 @@ pub(super) fn replaced(look: &Look<'_>, accel: Accel, removal: &VmRemoval) -> Vm
         decision,
         spec,
     }
+}
+
+/// Says what a removal leaves of a disk that the VM does not have again.
+fn left_behind(volume: &str, removal: &VmRemoval) -> (String, Detached) {
+    let kept = removal.kept.iter().any(|kept| kept == volume);
+    (volume.to_owned(), if kept { Detached::Kept } else { Detached::Gone })
 }
 
 /// Kept disks that are wanted larger than they are.

@@ -65,7 +65,7 @@ pub use trash::{
     trash,
 };
 pub use wanted::{image_spec, network_spec};
-pub use work::{SeenDomain, VmRemoval, VmWork};
+pub use work::{Detached, SeenDomain, VmRemoval, VmWork};
 pub use world::World;
 
 use std::collections::BTreeMap;

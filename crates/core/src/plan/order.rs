@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Change, Object, Plan, Step, VmWork, Work, World};
+use super::{Act, Change, Detached, Object, Plan, Step, VmWork, Work, World};
 use crate::{
     model::{Edit, HostCard, HostName, NetworkName, Ours, VmName},
     state::Fact,
@@ -268,7 +268,10 @@ fn volumes_made(work: &VmWork, adopted: bool) -> Vec<String> {
     }
     let seed = work.spec.seed.clone().filter(|_| work.seed);
     let nvram = work.spec.nvram.clone().filter(|_| work.define || work.start);
-    let trash = work.detach.iter().filter_map(|(_, trash)| trash.clone());
+    let trash = work.detach.iter().filter_map(|(_, end)| match end {
+        Detached::Trashed(to) => Some(to.clone()),
+        Detached::Kept | Detached::Gone => None,
+    });
     let made = work.volumes.iter().map(|volume| volume.name.clone());
     made.chain(seed).chain(nvram).chain(trash).collect()
 }

@@ -1,7 +1,7 @@
 //! The order of work on one VM.
 
 use super::{
-    Act, VmRemoval, VmWork,
+    Act, Detached, VmRemoval, VmWork,
     order::{Ground, Order},
     wanted::vm_record,
 };
@@ -103,7 +103,7 @@ impl Order<'_> {
 
     /// Takes a VM into the state as it is.
     pub(super) fn adopt_vm(&mut self, work: &VmWork, ground: &Ground<'_>, fleet_wide: &[usize]) {
-        let claims = self.claims_of(work);
+        let claims = self.claim(work, &work.vm).into_iter().collect();
         let mut chain = Chain { order: self, host: ground.host, vm: &work.vm, claims };
         let (uuid, name) = (work.spec.uuid, work.spec.name.clone());
         let act = match work.remark {
@@ -122,16 +122,17 @@ impl Order<'_> {
     }
 
     fn claims_as(&self, work: &VmWork, name: &VmName) -> Vec<Fact> {
-        let Some(wanted) = self.world.fleet.vms.get(&work.vm) else { return Vec::new() };
-        let mut claims = vec![Fact::Vm {
-            vm: name.clone(),
-            record: vm_record(wanted, work),
-            decision: work.decision.clone(),
-        }];
+        let mut claims: Vec<_> = self.claim(work, name).into_iter().collect();
         if !work.define && work.volumes.is_empty() {
             claims.push(Fact::VmMade { vm: name.clone(), made: true });
         }
         claims
+    }
+
+    fn claim(&self, work: &VmWork, name: &VmName) -> Option<Fact> {
+        let wanted = self.world.fleet.vms.get(&work.vm)?;
+        let (vm, decision) = (name.clone(), work.decision.clone());
+        Some(Fact::Vm { vm, record: vm_record(wanted, work), decision })
     }
 
     pub(super) fn remove_vm(&mut self, removal: &VmRemoval, ground: &mut Ground<'_>) -> usize {
@@ -245,15 +246,15 @@ fn detached(
     ground: &mut Ground<'_>,
 ) -> Vec<usize> {
     let vm = &work.vm;
-    for (volume, trash) in &work.detach {
-        let act = match trash {
-            Some(to) => Act::TrashVolume { from: volume.clone(), to: to.clone() },
-            None => Act::Note,
+    for (volume, end) in &work.detach {
+        let act = match end {
+            Detached::Trashed(to) => Act::TrashVolume { from: volume.clone(), to: to.clone() },
+            Detached::Kept | Detached::Gone => Act::Note,
         };
         let step = chain.act(act, &parts);
-        let (volume, kept) = (volume.clone(), trash.is_none());
+        let (volume, kept) = (volume.clone(), *end == Detached::Kept);
         chain.settle(step, Fact::DiskGone { vm: vm.clone(), volume, kept });
-        ground.written.extend(trash.as_ref().map(|_| step));
+        ground.written.extend(matches!(end, Detached::Trashed(_)).then_some(step));
         parts = vec![step];
     }
     parts

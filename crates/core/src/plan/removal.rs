@@ -74,9 +74,27 @@ fn refuse_unfinished_business(domain: &DomainView) -> Result<(), Withheld> {
     Ok(())
 }
 
+/// A VM is protected when the text, the state or the domain's own mark says so.
+pub(super) fn is_protected(
+    world: &World<'_>,
+    vm: &VmName,
+    record: &VmRecord,
+    found: Option<&DomainView>,
+) -> bool {
+    let marked = found.and_then(|found| found.mark.as_ref());
+    record.protect
+        || world.declared_as(vm).is_some_and(|vm| vm.protect)
+        || marked.is_some_and(|mark| mark.protect)
+}
+
 /// A disk is kept when the text, the state or the domain's own mark says so.
-fn is_kept(world: &World<'_>, vm: &VmName, found: Option<&DomainView>, disk: &DiskRecord) -> bool {
-    let declared = world.fleet.vms.get(vm).map(|vm| vm.disks.as_slice()).unwrap_or_default();
+pub(super) fn is_kept(
+    world: &World<'_>,
+    vm: &VmName,
+    found: Option<&DomainView>,
+    disk: &DiskRecord,
+) -> bool {
+    let declared = world.declared_as(vm).map(|vm| vm.disks.as_slice()).unwrap_or_default();
     let marked = found.and_then(|found| found.mark.as_ref());
     disk.keep
         || declared.iter().any(|wanted| wanted.name == disk.name && wanted.keep)

@@ -236,6 +236,7 @@ fn rebuild(look: &Look<'_>, mut why: Vec<Reason>) -> Result<Change, Withheld> {
     let record = look.record.expect("only what was made is made again");
     let removal: VmRemoval = removal_of(look.world, look.recorded_name(), record, look.view)?;
     let work = replaced(look, resolved_accel(look), &removal);
+    why.extend(promises(look));
     why.dedup();
     let work = Work::VmAnew(Box::new(removal), Box::new(work));
     Ok(finished(look, Action::Replace, Impact::Rebuild, why, work))

@@ -38,9 +38,8 @@ pub struct VmWork {
     pub renamed: Option<VmName>,
     /// Volumes to make larger.
     pub grow: Vec<(String, Size)>,
-    /// Volumes that are no longer its disks, and the names they get in the trash; `None` stays in
-    /// the pool as it is kept.
-    pub detach: Vec<(String, Option<String>)>,
+    /// Volumes that are no longer its disks, and what becomes of them.
+    pub detach: Vec<(String, Detached)>,
     /// Seeds of earlier incarnations that a run left: they are removed.
     pub discard: Vec<String>,
     /// What autostart is to be set to, when it differs on a domain that is there.
@@ -53,6 +52,18 @@ pub struct VmWork {
     pub wait: Option<Await>,
     /// What it is once all that is done.
     pub applied: Applied,
+}
+
+/// What becomes of a volume that its VM no longer has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detached {
+    /// It goes to the trash under this name.
+    Trashed(String),
+    /// It stays in the pool, as it is kept.
+    Kept,
+    /// It is not in the pool, or other work of the same change takes it away.
+    Gone,
 }
 
 /// A domain as the plan saw it.

@@ -58,11 +58,18 @@ impl World<'_> {
         before.find(|from| self.snapshot.vms.contains_key(*from)).unwrap_or(vm)
     }
 
+    /// Returns the block of a VM of the state, under whatever name it is declared.
+    pub(super) fn declared_as(&self, recorded: &VmName) -> Option<&Vm> {
+        let is_it = |(to, before): &(&VmName, &Vec<VmName>)| {
+            before.contains(recorded) && !self.snapshot.vms.contains_key(*to)
+        };
+        let renamed = || self.fleet.moved.iter().find(is_it).map(|(to, _)| to);
+        let vms = &self.fleet.vms;
+        vms.get(recorded).or_else(|| renamed().and_then(|to| vms.get(to)))
+    }
+
     /// Says whether a VM of the state is declared, under whatever name.
     pub(super) fn is_declared(&self, recorded: &VmName) -> bool {
-        let is_it = |(to, before): (&VmName, &Vec<VmName>)| {
-            before.contains(recorded) && !self.snapshot.vms.contains_key(to)
-        };
-        self.fleet.vms.contains_key(recorded) || self.fleet.moved.iter().any(is_it)
+        self.declared_as(recorded).is_some()
     }
 }

@@ -71,6 +71,14 @@ pub struct Applied {
     pub running: bool,
 }
 
+impl Applied {
+    /// Says whether a volume of our pool is one of its disks.
+    fn has(&self, volume: &str) -> bool {
+        let name = |path: &String| path.rsplit('/').next() == Some(volume);
+        self.shape.disks.iter().any(name)
+    }
+}
+
 /// A disk of a VM that was begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskRecord {
@@ -163,9 +171,11 @@ impl Snapshot {
                     record.protect = *protect;
                     record.applied = Some(*applied.clone());
                     record.restoring = None;
-                    for disk in &mut record.disks {
+                    // What it does not have is not there, and what was promised of it holds.
+                    for disk in record.disks.iter_mut().filter(|disk| applied.has(&disk.volume)) {
                         disk.there = true;
                         disk.keep = keep.contains(&disk.name);
+                        disk.old = false;
                     }
                 }
             }
