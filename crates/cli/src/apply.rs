@@ -9,7 +9,7 @@ use freehold_core::{
 };
 
 use crate::{
-    args::{Adopt, Apply, Args, ConsentArgs, Destroy, Forget, Part, Replace},
+    args::{Adopt, Apply, Args, ConsentArgs, Destroy, Forget, Manner, Part, Replace},
     ask,
     carry::{carry_out, settle_empty},
     context::{Context, Prepared, known_vms},
@@ -102,7 +102,7 @@ pub(crate) async fn destroy(args: &Args, destroy: &Destroy) -> Result<Exit, Fail
     known_vms(&context, &session.snapshot, &destroy.vms)?;
     let names = (!destroy.vms.is_empty()).then(|| destroy.vms.iter().cloned().collect());
     let ask = (Goal::Destroy(names), Scope::default());
-    named_run(&context, &mut session, ask, (destroy.yes, destroy.json)).await
+    named_run(&context, &mut session, ask, &destroy.manner).await
 }
 
 /// `freehold replace`.
@@ -119,7 +119,7 @@ pub(crate) async fn replace(args: &Args, replace: &Replace) -> Result<Exit, Fail
         }
     }
     let ask = (Goal::Replace(replace.vms.iter().cloned().collect()), Scope::default());
-    named_run(&context, &mut session, ask, (replace.yes, replace.json)).await
+    named_run(&context, &mut session, ask, &replace.manner).await
 }
 
 /// `freehold adopt`.
@@ -132,7 +132,8 @@ pub(crate) async fn adopt(args: &Args, adopt: &Adopt) -> Result<Exit, Failure> {
     }
     let vms = adopt.vms.iter().cloned().collect();
     let ask = (Goal::Adopt { vms, mark: adopt.mark }, Scope::default());
-    named_run(&context, &mut session, ask, (adopt.yes, false)).await
+    let manner = Manner { yes: adopt.yes, json: false };
+    named_run(&context, &mut session, ask, &manner).await
 }
 
 /// Runs what is asked for by name; its number is asked for once.
@@ -140,9 +141,9 @@ async fn named_run(
     context: &Context,
     session: &mut Session,
     ask: (Goal, Scope),
-    (yes, json): (bool, bool),
+    manner: &Manner,
 ) -> Result<Exit, Failure> {
-    let output = Arc::new(Output::of(json));
+    let output = Arc::new(Output::of(manner.json));
     let snapshot = session.snapshot.clone();
     let prepared = Prepared::gather(context, snapshot, ask, &*output).await?;
     let plan = prepared.plan().await;
@@ -151,7 +152,7 @@ async fn named_run(
     if plan.is_empty() {
         return settle_empty(&prepared, &plan, session);
     }
-    if !yes && !number_agreed(plan.changes.len()) {
+    if !manner.yes && !number_agreed(plan.changes.len()) {
         return Ok(Exit::Held);
     }
     // What is asked for by name was consented to by its number.

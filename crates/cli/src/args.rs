@@ -158,11 +158,9 @@ pub(crate) struct ConsentArgs {
     pub(crate) unprotect: Vec<VmName>,
 }
 
-/// `destroy`.
+/// Whether a run asks for its number, and what it writes.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Destroy {
-    /// VMs to take away [default: all of them, and the networks]
-    pub(crate) vms: Vec<VmName>,
+pub(crate) struct Manner {
     /// Do it without asking for the number
     #[arg(long, short)]
     pub(crate) yes: bool,
@@ -171,18 +169,23 @@ pub(crate) struct Destroy {
     pub(crate) json: bool,
 }
 
+/// `destroy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Destroy {
+    /// VMs to take away [default: all of them, and the networks]
+    pub(crate) vms: Vec<VmName>,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
+}
+
 /// `replace`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Replace {
     /// VMs to make again
     #[arg(required = true, value_name = "VM")]
     pub(crate) vms: Vec<VmName>,
-    /// Do it without asking for the number
-    #[arg(long, short)]
-    pub(crate) yes: bool,
-    /// Write the plan and what happens to stdout as JSON, one object a line
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) manner: Manner,
 }
 
 /// `adopt`.

@@ -22,7 +22,7 @@ pub(super) async fn run(args: &Args, empty: &Empty) -> Result<Exit, Failure> {
         return Err(Failure::input(format!("no host is named {host}")));
     }
     let mut session = context.store.lock("freehold trash empty")?;
-    let output = Arc::new(Output::of(empty.json));
+    let output = Arc::new(Output::of(empty.manner.json));
     let ask = (Goal::Converge, Scope::default());
     let mut prepared = Prepared::gather(&context, session.snapshot.clone(), ask, &*output).await?;
     let matters = |host: &_| empty.hosts.is_empty() || empty.hosts.contains(host);
@@ -41,7 +41,7 @@ pub(super) async fn run(args: &Args, empty: &Empty) -> Result<Exit, Failure> {
     if plan.is_empty() {
         return Ok(worst(&[Exit::Part, exit_of(&prepared.reached.errors)]));
     }
-    if !empty.yes && !agreed(plan.changes.len()) {
+    if !empty.manner.yes && !agreed(plan.changes.len()) {
         return Ok(Exit::Held);
     }
     carry_out(prepared, plan, &Consent::default(), &mut session, output).await
@@ -88,6 +88,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::args::Manner;
 
     const DAY: Duration = Duration::from_hours(24);
 
@@ -112,8 +113,7 @@ mod tests {
             names: Vec::new(),
             older_than: None,
             hosts: Vec::new(),
-            yes: false,
-            json: false,
+            manner: Manner { yes: false, json: false },
         };
         change(&mut empty);
         empty

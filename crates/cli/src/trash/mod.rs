@@ -14,7 +14,7 @@ use freehold_core::{
 };
 
 use crate::{
-    args::Args,
+    args::{Args, Manner},
     context::Prepared,
     failure::{Exit, Failure},
 };
@@ -70,12 +70,8 @@ struct Empty {
     /// Only what is on this host; may be given several times
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<HostName>,
-    /// Do it without asking for the number
-    #[arg(long, short)]
-    yes: bool,
-    /// Write the plan and what happens to stdout as JSON, one object a line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    manner: Manner,
 }
 
 /// `freehold trash`.
@@ -144,7 +140,7 @@ mod tests {
     fn empties_what_is_old_or_named() {
         let line = "trash empty a b --older-than 7d --host rack1 --host rack2 --yes";
         let Ok(TrashCommand::Empty(empty)) = parsed(line) else { panic!("{line}") };
-        assert_eq!((empty.names.len(), empty.hosts.len(), empty.yes), (2, 2, true));
+        assert_eq!((empty.names.len(), empty.hosts.len(), empty.manner.yes), (2, 2, true));
         assert_eq!(empty.older_than, Some(Duration::from_hours(7 * 24)));
         assert!(parsed("trash empty --older-than 7").is_err(), "a time has a unit");
         assert!(matches!(parsed("trash list --json"), Ok(TrashCommand::List(List { json: true }))));
