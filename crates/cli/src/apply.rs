@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use freehold_core::{
     model::VmName,
-    plan::{Consent, Goal, Plan, SavedPlan, Scope},
+    plan::{Consent, Goal, Plan, SavedPlan, SavedPlanError, Scope},
     state::{Fact, Session, Snapshot},
 };
 
@@ -38,14 +38,15 @@ pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     let ask = (Goal::Converge, scope);
     let prepared = Prepared::gather_decided(&context, decided, snapshot, ask, &*output).await?;
     let plan = prepared.plan().await;
-    plan_and_run(prepared, plan, &apply.consent, &mut session, output).await
+    let consent = |plan: &Plan| consent_to(plan, &apply.consent);
+    show_and_run(prepared, plan, consent, &mut session, output).await
 }
 
 /// Shows a plan, asks, and carries it out.
-async fn plan_and_run(
+async fn show_and_run(
     prepared: Prepared<'_>,
     plan: Plan,
-    consent: &ConsentArgs,
+    consent: impl FnOnce(&Plan) -> Option<Consent>,
     session: &mut Session,
     output: Arc<Output>,
 ) -> Result<Exit, Failure> {
@@ -54,21 +55,18 @@ async fn plan_and_run(
     if plan.is_empty() {
         return settle_empty(&prepared, &plan, session);
     }
-    let Some(consent) = consent_to(&plan, consent) else { return Ok(Exit::Held) };
+    let Some(consent) = consent(&plan) else { return Ok(Exit::Held) };
     carry_out(prepared, plan, &consent, session, output).await
 }
 
 /// Reads a saved plan and refuses one that no longer holds, before any host is asked.
 fn read_plan(context: &Context, session: &Session, file: &str) -> Result<SavedPlan, Failure> {
-    let named = |failure: Failure| failure;
     let text = std::fs::read_to_string(file)
-        .map_err(|error| named(Failure::input(format!("cannot read {file}")).because(&error)))?;
-    let refused = |error: freehold_core::plan::SavedPlanError| {
+        .map_err(|error| Failure::input(format!("cannot read {file}")).because(&error))?;
+    let refused = |error: SavedPlanError| {
         let exit = if error.is_stale() { Exit::Locked } else { Exit::Input };
-        let hint = error.hint();
-        Failure::new(exit, format!("the plan in {file} is not carried out"))
-            .because(&error)
-            .hint(hint)
+        let what = format!("the plan in {file} is not carried out");
+        Failure::new(exit, what).because(&error).hint(error.hint())
     };
     let saved = SavedPlan::read(&text).map_err(refused)?;
     let config = context.config_digest()?;
@@ -89,10 +87,9 @@ async fn carry_out_saved(
     let mut prepared = Prepared::gather(context, snapshot, ask, &*output).await?;
     prepared.stamp.clone_from(&saved.stamp);
     let plan = saved.still_true(&prepared.reached.observed).map_err(|error| {
-        let hint = error.hint();
-        Failure::new(Exit::Locked, "the plan is not carried out").because(&error).hint(hint)
+        Failure::new(Exit::Locked, "the plan is not carried out").because(&error).hint(error.hint())
     })?;
-    plan_and_run(prepared, plan, consent, session, output).await
+    show_and_run(prepared, plan, |plan| consent_to(plan, consent), session, output).await
 }
 
 /// `freehold destroy`.
@@ -147,30 +144,17 @@ async fn named_run(
     let snapshot = session.snapshot.clone();
     let prepared = Prepared::gather(context, snapshot, ask, &*output).await?;
     let plan = prepared.plan().await;
-    show(&plan, &output);
-    tell_unreached(&prepared);
-    if plan.is_empty() {
-        return settle_empty(&prepared, &plan, session);
-    }
-    if !manner.yes && !number_agreed(plan.changes.len()) {
-        return Ok(Exit::Held);
-    }
-    // What is asked for by name was consented to by its number.
-    let consent = Consent { all: true, ..Consent::default() };
-    carry_out(prepared, plan, &consent, session, output).await
+    let consent = |plan: &Plan| {
+        let agreed = manner.yes || number_agreed(plan.changes.len());
+        // What is asked for by name was consented to by its number.
+        agreed.then(|| Consent { all: true, ..Consent::default() })
+    };
+    show_and_run(prepared, plan, consent, session, output).await
 }
 
 fn number_agreed(number: usize) -> bool {
-    if !ask::somebody() {
-        screen::say("nothing was done; nobody is there to ask\n\nhint: --yes");
-        return false;
-    }
-    let number = number.to_string();
-    if ask::answer(&format!("Type the number of objects this is about ({number}):")) == number {
-        return true;
-    }
-    screen::say("nothing was done");
-    false
+    let question = format!("Type the number of objects this is about ({number}):");
+    ask::agrees_to(number, &question, "--yes")
 }
 
 /// `freehold forget`: no host is asked, nothing on one changes.
@@ -234,7 +218,7 @@ pub(crate) fn scope_of(
 }
 
 /// Returns what the user agreed to, or nothing when he did not.
-pub(crate) fn consent_to(plan: &Plan, args: &ConsentArgs) -> Option<Consent> {
+fn consent_to(plan: &Plan, args: &ConsentArgs) -> Option<Consent> {
     let given = Consent {
         allowances: args.allow.clone(),
         deletes: args.deletes,
@@ -244,24 +228,14 @@ pub(crate) fn consent_to(plan: &Plan, args: &ConsentArgs) -> Option<Consent> {
     if args.yes {
         return Some(given);
     }
-    if !ask::somebody() {
-        screen::say("nothing was done; nobody is there to ask\n\nhint: --yes");
-        return None;
-    }
     let mut consent = Consent { all: true, ..given };
     let vanishing = plan.vanishing();
-    if vanishing > plan.budget() && args.deletes.is_none() {
-        let question = format!("{vanishing} VMs and networks vanish. Type that number to go on:");
-        if ask::answer(&question) != vanishing.to_string() {
-            screen::say("nothing was done");
-            return None;
-        }
+    let agreed = if vanishing > plan.budget() && args.deletes.is_none() {
         consent.deletes = Some(vanishing);
-        return Some(consent);
-    }
-    if ask::agrees("Apply this?") {
-        return Some(consent);
-    }
-    screen::say("nothing was done");
-    None
+        let question = format!("{vanishing} VMs and networks vanish. Type that number to go on:");
+        ask::agrees_to(vanishing, &question, "--yes")
+    } else {
+        ask::agrees("Apply this?", "--yes")
+    };
+    agreed.then_some(consent)
 }

@@ -12,7 +12,7 @@ use crate::{
     context::{Context, Prepared},
     failure::{Exit, Failure, exit_of},
     plan::{show, tell_unreached},
-    screen::{self, Output},
+    screen::Output,
 };
 
 pub(super) async fn run(args: &Args, empty: &Empty) -> Result<Exit, Failure> {
@@ -70,17 +70,9 @@ fn is_meant(entry: &TrashEntry, empty: &Empty) -> bool {
 }
 
 fn agreed(number: usize) -> bool {
-    if !ask::somebody() {
-        screen::say("nothing was done; nobody is there to ask\n\nhint: trash empty --yes");
-        return false;
-    }
     let question =
         format!("This cannot be undone. Type the number of entries to destroy ({number}):");
-    if ask::answer(&question) == number.to_string() {
-        return true;
-    }
-    screen::say("nothing was done");
-    false
+    ask::agrees_to(number, &question, "trash empty --yes")
 }
 
 #[cfg(test)]
