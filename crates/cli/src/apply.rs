@@ -14,8 +14,8 @@ use crate::{
     carry::{carry_out, settle_empty},
     context::{Context, Prepared, known_vms},
     decided::Decided,
-    failure::{Exit, Failure},
-    plan::{show, tell_unreached},
+    failure::{Exit, Failure, tell_errors},
+    plan::show,
     screen::{self, Output},
 };
 
@@ -51,7 +51,7 @@ async fn show_and_run(
     output: Arc<Output>,
 ) -> Result<Exit, Failure> {
     show(&plan, &output);
-    tell_unreached(&prepared);
+    tell_errors(&prepared.reached.errors);
     if plan.is_empty() {
         return settle_empty(&prepared, &plan, session);
     }

@@ -152,8 +152,10 @@ fn tell(prepared: &Prepared<'_>, plan: &Plan, report: &Report, output: &Output) 
 }
 
 fn is_input(kind: FailureKind) -> bool {
-    let host_input = [HostErrorKind::Input, HostErrorKind::HostKey].map(FailureKind::Host);
-    kind == FailureKind::Input || host_input.contains(&kind)
+    matches!(
+        kind,
+        FailureKind::Input | FailureKind::Host(HostErrorKind::Input | HostErrorKind::HostKey)
+    )
 }
 
 pub(crate) fn exit_of_held(plan: &Plan) -> Exit {

@@ -1,9 +1,6 @@
 //! What every command begins with: the fleet, its store, its identity, its plugins.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use freehold_core::{
     apply::{Reached, Report, propose, reach},
@@ -19,13 +16,10 @@ use freehold_core::{
     seed::{Guests, Identity},
     state::{Decisions, LocalStore, LockFile, Session, Snapshot},
 };
+use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::{
-    args::Args,
-    decided::Decided,
-    failure::{Exit, Failure},
-};
+use crate::{args::Args, decided::Decided, failure::Failure};
 
 /// The fleet and what stands beside it.
 pub(crate) struct Context {
@@ -63,15 +57,9 @@ impl Context {
         self.options.repo_known_hosts.as_deref()
     }
 
-    /// Returns where the identity secret lies.
-    pub(crate) fn identity_path(&self) -> PathBuf {
-        self.store.path(Identity::FILE)
-    }
-
     /// Reads the identity secret.
     pub(crate) fn identity(&self) -> Result<Identity, Failure> {
-        let path = self.identity_path();
-        Identity::load(&path).map_err(|error| {
+        Identity::load(&self.store.path(Identity::FILE)).map_err(|error| {
             Failure::input("no identity secret").because(&error).hint(
                 "guests' host keys derive from it: put it back from your backup; for a fleet that \
                  was never applied, `freehold init` makes one",
@@ -123,7 +111,7 @@ impl Context {
         let connect = |host: &model::Host| {
             let (host, options) = (host.clone(), self.options.clone());
             let future = async move { host::connect(&host, &options).await };
-            Box::pin(future) as futures::future::BoxFuture<'static, Result<Arc<dyn Host>, _>>
+            Box::pin(future) as BoxFuture<'static, Result<Arc<dyn Host>, _>>
         };
         reach(&self.fleet, &connect, listener).await
     }
@@ -262,7 +250,7 @@ pub(crate) fn known_vms(
     for name in names {
         if !context.fleet.vms.contains_key(name) && !snapshot.vms.contains_key(name) {
             let hint = "`freehold status` lists them";
-            return Err(Failure::new(Exit::Input, format!("no vm is named {name}")).hint(hint));
+            return Err(Failure::input(format!("no vm is named {name}")).hint(hint));
         }
     }
     Ok(())

@@ -7,11 +7,7 @@ use freehold_core::{
     state::{Decisions, Snapshot},
 };
 
-use crate::{
-    context::Context,
-    failure::{Exit, Failure},
-    screen,
-};
+use crate::{context::Context, failure::Failure, screen};
 
 /// How many VMs are named one by one.
 const NAMED: usize = 5;
@@ -60,6 +56,6 @@ impl Decided {
         let lines: Vec<_> = self.open.iter().map(|open| format!("\n{open}")).collect();
         let what = format!("freehold.lock does not hold what was decided{}", lines.concat());
         let hint = "run `freehold plan --lock` and commit freehold.lock";
-        Err(Failure::new(Exit::Input, what).hint(hint))
+        Err(Failure::input(what).hint(hint))
     }
 }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use crate::{
     args::Drift,
     carry::worst,
-    failure::{Exit, exit_of},
-    onlook::{Onlooker, tell_errors},
-    screen::{self, Screen},
+    failure::{Exit, exit_of, tell_errors},
+    onlook::Onlooker,
+    screen::{self, Screen, counted},
 };
 
 /// The form of what `--json` writes.
@@ -38,10 +38,6 @@ fn text(onlooker: &Onlooker, findings: &[Finding]) -> String {
     let counts =
         format!("{} on {}", counted(findings.len(), "finding"), counted(hosts.len(), "host"));
     drift_text(findings) + &counts
-}
-
-fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A host that was not read weighs more than what was found on others.

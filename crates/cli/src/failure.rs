@@ -11,6 +11,8 @@ use freehold_core::{
     state::StateError,
 };
 
+use crate::screen;
+
 /// How a command ends (documented in `--help`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -67,8 +69,8 @@ impl Failure {
     /// Says it on stderr and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         match &self.rendered {
-            Some(text) => crate::screen::say(text.trim_end()),
-            None => crate::screen::say(&told(&self.causes, self.hint.as_deref())),
+            Some(text) => screen::say(text.trim_end()),
+            None => screen::say(&told(&self.causes, self.hint.as_deref())),
         }
         self.exit.code()
     }
@@ -128,6 +130,13 @@ pub(crate) fn exit_of(errors: &[HostError]) -> Exit {
         Exit::Done
     } else {
         Exit::Part
+    }
+}
+
+/// Says on stderr why hosts were not read, with what to do.
+pub(crate) fn tell_errors(errors: &[HostError]) {
+    for error in errors {
+        screen::say(&told(&causes_of(error), error.hint.as_deref()));
     }
 }
 

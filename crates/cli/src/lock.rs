@@ -1,6 +1,6 @@
 //! `freehold plan --lock` and `freehold lock prune`: `freehold.lock` alone, no host is asked.
 
-use freehold_core::state::VmDecision;
+use freehold_core::state::{NicDecision, VmDecision};
 
 use crate::{
     args::{Args, Prune},
@@ -61,7 +61,7 @@ pub(crate) fn prune(args: &Args, prune: &Prune) -> Result<Exit, Failure> {
 
 /// Returns where a VM is to be found: `on rack1, 10.77.0.100`.
 fn place_of(vm: &VmDecision) -> String {
-    let address = |nic: &freehold_core::state::NicDecision| match nic.address {
+    let address = |nic: &NicDecision| match nic.address {
         Some(address) => format!(", {address}"),
         None => ", dhcp".to_owned(),
     };

@@ -1,15 +1,15 @@
 //! A fleet to be looked at: all that `drift` and `status` are handed, and nothing to write with.
 
 use freehold_core::{
-    apply::{Looked, causes_of, look},
+    apply::{Looked, look},
     events::Listener,
-    host::{ConnectOptions, HostError, ReadOnly},
+    host::{ConnectOptions, ReadOnly},
     model::{self, Fleet},
     state::{Decisions, Snapshot},
 };
 use futures::future::BoxFuture;
 
-use crate::{args::Args, context::Context, failure::Failure, screen};
+use crate::{args::Args, context::Context, failure::Failure};
 
 /// A fleet, what was decided about it and what was done. It has no store, no lock and no secret, and
 /// its conversations with hosts are [`ReadOnly`]: whoever is handed this one can change nothing.
@@ -48,11 +48,4 @@ fn known(mut lock: Decisions, snapshot: &Snapshot) -> Decisions {
         }
     }
     lock
-}
-
-/// Says on stderr why hosts were not read, with what to do.
-pub(crate) fn tell_errors(errors: &[HostError]) {
-    for error in errors {
-        screen::say(&crate::failure::told(&causes_of(error), error.hint.as_deref()));
-    }
 }

@@ -1,6 +1,11 @@
 //! `freehold plan`: shows what apply would do.
 
-use freehold_core::plan::{Goal, Plan, PlanJson, SavedPlan};
+use std::path::Path;
+
+use freehold_core::{
+    plan::{Goal, Plan, PlanJson, SavedPlan},
+    state::replace_file,
+};
 
 use crate::{
     apply::scope_of,
@@ -8,7 +13,7 @@ use crate::{
     carry::{exit_of_held, worst},
     context::{Context, Prepared},
     decided::Decided,
-    failure::{Exit, Failure, exit_of},
+    failure::{Exit, Failure, exit_of, tell_errors},
     screen::{self, Output, Screen},
 };
 
@@ -22,7 +27,7 @@ pub(crate) async fn run(args: &Args, arguments: &PlanArgs) -> Result<Exit, Failu
     let prepared = Prepared::gather_decided(&context, decided, snapshot, ask, &listener).await?;
     let plan = prepared.plan().await;
     show(&plan, &Output::of(arguments.json));
-    tell_unreached(&prepared);
+    tell_errors(&prepared.reached.errors);
     let exit = worst(&[exit_of(&prepared.reached.errors), exit_of_held(&plan)]);
     let pending = arguments.check && !plan.is_empty();
     if let Some(file) = &arguments.out {
@@ -35,11 +40,11 @@ fn save(
     context: &Context,
     prepared: &Prepared<'_>,
     plan: Plan,
-    file: &std::path::Path,
+    file: &Path,
 ) -> Result<(), Failure> {
     let config = context.config_digest()?;
     let saved = prepared.with_world(|world| SavedPlan::new(plan, world, config));
-    freehold_core::state::replace_file(file, saved.text().as_bytes(), 0o600).map_err(|error| {
+    replace_file(file, saved.text().as_bytes(), 0o600).map_err(|error| {
         Failure::input(format!("cannot write {}", file.display())).because(&error)
     })?;
     screen::say(&format!("saved; carry it out with: freehold apply {}", file.display()));
@@ -59,12 +64,4 @@ pub(crate) fn show(plan: &Plan, output: &Output) {
     }
     screen::data(&plan.text());
     screen::data(&plan.summary());
-}
-
-/// Says on stderr why hosts were not reached, with what to do.
-pub(crate) fn tell_unreached(prepared: &Prepared<'_>) {
-    for error in &prepared.reached.errors {
-        let causes = freehold_core::apply::causes_of(error);
-        screen::say(&crate::failure::told(&causes, error.hint.as_deref()));
-    }
 }

@@ -23,6 +23,11 @@ pub(crate) fn say(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
 }
 
+/// Returns a number of things in words: `1 host`, `2 hosts`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// Starts the log on stderr: warnings, or more with `-v`.
 pub(crate) fn start_log(verbose: u8) {
     let level = match verbose {

@@ -6,7 +6,7 @@ use freehold_core::{
     host::quote,
     model::{Connection, SshTarget, VmName},
     plan::{AskedFrom, asked_address},
-    state::replace_file,
+    state::{Snapshot, replace_file},
 };
 
 use crate::{
@@ -105,10 +105,7 @@ fn alias(name: &VmName) -> String {
     format!("{name}.freehold")
 }
 
-fn write_known_hosts(
-    path: &Path,
-    snapshot: &freehold_core::state::Snapshot,
-) -> Result<(), Failure> {
+fn write_known_hosts(path: &Path, snapshot: &Snapshot) -> Result<(), Failure> {
     let decided = snapshot.decisions.vms.iter().filter(|(vm, _)| snapshot.vms.contains_key(*vm));
     let lines: String =
         decided.map(|(vm, decision)| format!("{} {}\n", alias(vm), decision.host_key)).collect();

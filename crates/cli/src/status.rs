@@ -7,15 +7,15 @@ use freehold_core::{
     apply::Looked,
     model::{DomainState, HostName, Seen, VmName},
     plan::{drift, hosts_text, unmanaged},
-    state::{Pending, VmDecision},
+    state::{NicDecision, Pending, VmDecision},
 };
 use serde_json::{Value, json};
 
 use crate::{
     args::Status,
     drift::{FORMAT, in_json},
-    failure::{Exit, exit_of},
-    onlook::{Onlooker, tell_errors},
+    failure::{Exit, exit_of, tell_errors},
+    onlook::Onlooker,
     screen::{self, Screen},
 };
 
@@ -146,7 +146,7 @@ impl Row {
 }
 
 fn addresses(decision: &VmDecision) -> Vec<String> {
-    let address = |nic: &freehold_core::state::NicDecision| {
+    let address = |nic: &NicDecision| {
         nic.address.map_or_else(|| "dhcp".to_owned(), |address| address.to_string())
     };
     decision.nics.iter().map(address).collect()

@@ -10,8 +10,8 @@ use crate::{
     ask,
     carry::{carry_out, worst},
     context::{Context, Prepared},
-    failure::{Exit, Failure, exit_of},
-    plan::{show, tell_unreached},
+    failure::{Exit, Failure, exit_of, tell_errors},
+    plan::show,
     screen::Output,
 };
 
@@ -33,11 +33,11 @@ pub(super) async fn run(args: &Args, empty: &Empty) -> Result<Exit, Failure> {
     let plan = prepared.plan().await;
     if plan.is_empty() && plan.held.is_empty() {
         output.say("nothing to destroy: nothing in the trash is old enough, or named");
-        tell_unreached(&prepared);
+        tell_errors(&prepared.reached.errors);
         return Ok(exit_of(&prepared.reached.errors));
     }
     show(&plan, &output);
-    tell_unreached(&prepared);
+    tell_errors(&prepared.reached.errors);
     if plan.is_empty() {
         return Ok(worst(&[Exit::Part, exit_of(&prepared.reached.errors)]));
     }
@@ -79,7 +79,7 @@ fn agreed(number: usize) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{super::tests::key, *};
     use crate::args::Manner;
 
     const DAY: Duration = Duration::from_hours(24);
@@ -87,12 +87,7 @@ mod tests {
     fn entry(days: Option<u32>) -> TrashEntry {
         let age = days.map(|days| DAY * days);
         TrashEntry {
-            key: TrashKey {
-                host: "rack1".parse().unwrap(),
-                stamp: "20261122T121314Z".into(),
-                serial: 7,
-                vm: "1234abcd".into(),
-            },
+            key: key(),
             vm: Some("web-0".parse().unwrap()),
             holds: Vec::new(),
             age,

@@ -7,8 +7,7 @@ use super::{List, entries, totals};
 use crate::{
     args::Args,
     context::{Context, Prepared},
-    failure::{Exit, Failure, exit_of},
-    plan::tell_unreached,
+    failure::{Exit, Failure, exit_of, tell_errors},
     screen::{self, Screen},
 };
 
@@ -30,7 +29,7 @@ pub(super) async fn run(args: &Args, list: &List) -> Result<Exit, Failure> {
             screen::data(&format!("{host}: {space}"));
         }
     }
-    tell_unreached(&prepared);
+    tell_errors(&prepared.reached.errors);
     Ok(exit_of(&prepared.reached.errors))
 }
 
@@ -76,12 +75,9 @@ fn as_json(entry: &TrashEntry) -> Value {
 mod tests {
     use std::time::Duration;
 
-    use freehold_core::{
-        model::Size,
-        plan::{TrashItem, TrashKey},
-    };
+    use freehold_core::{model::Size, plan::TrashItem};
 
-    use super::*;
+    use super::{super::tests::key, *};
 
     fn entry() -> TrashEntry {
         let item = |content, volume: &str, used| TrashItem {
@@ -93,12 +89,7 @@ mod tests {
         };
         let disk = TrashContent::Disk("root".parse().unwrap());
         TrashEntry {
-            key: TrashKey {
-                host: "rack1".parse().unwrap(),
-                stamp: "20261122T121314Z".into(),
-                serial: 7,
-                vm: "1234abcd".into(),
-            },
+            key: key(),
             vm: Some("web-0".parse().unwrap()),
             holds: vec![
                 item(disk, "f.1234abcd.root.0", Size::from_mib(1536)),

@@ -114,9 +114,19 @@ fn no_entry(prepared: &Prepared<'_>, name: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use freehold_core::plan::TrashKey;
 
     use super::*;
     use crate::args::Command;
+
+    pub(super) fn key() -> TrashKey {
+        TrashKey {
+            host: "rack1".parse().unwrap(),
+            stamp: "20261122T121314Z".into(),
+            serial: 7,
+            vm: "1234abcd".into(),
+        }
+    }
 
     fn parsed(line: &str) -> Result<TrashCommand, clap::Error> {
         let words = std::iter::once("freehold").chain(line.split_whitespace());

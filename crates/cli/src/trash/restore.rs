@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use freehold_core::{
     apply::{causes_of, kept_domain},
-    model::{KeptDomain, Seen},
-    plan::{Consent, Goal, Plan, Scope, TrashEntry, TrashKey, Work, begun_restores},
-    plan::{Restore as Asked, Restoring},
+    model::{KeptDomain, Seen, VmName},
+    plan::{
+        Consent, Goal, Plan, Restore as Asked, Restoring, Scope, TrashEntry, TrashKey, Work,
+        begun_restores,
+    },
 };
 
 use super::{Restore, entries, no_entry};
@@ -25,15 +27,16 @@ pub(super) async fn run(args: &Args, restore: &Restore) -> Result<Exit, Failure>
     let output = Arc::new(Output::of(restore.json));
     let ask = (Goal::Converge, Scope::default());
     let mut prepared = Prepared::gather(&context, session.snapshot.clone(), ask, &*output).await?;
-    let entry = chosen(&prepared, &restore.name)?;
+    let entries = entries(&prepared);
+    let key = chosen(&prepared, &entries, &restore.name)?;
     let what = match &restore.disk {
         Some(disk) => Restoring::Disk(disk.clone()),
-        None => Restoring::Vm(definition(&prepared, &entry).await?.map(Box::new)),
+        None => Restoring::Vm(definition(&prepared, &entries, &key).await?.map(Box::new)),
     };
     // Other hosts were asked whether the VM is there; none of them matters any more.
-    prepared.reached.errors.retain(|error| error.host == entry.host);
-    prepared.scope = Scope { vms: None, hosts: Some([entry.host.clone()].into()) };
-    prepared.goal = Goal::Restore(Box::new(Asked { entry, what }));
+    prepared.reached.errors.retain(|error| error.host == key.host);
+    prepared.scope = Scope { vms: None, hosts: Some([key.host.clone()].into()) };
+    prepared.goal = Goal::Restore(Box::new(Asked { entry: key, what }));
     let plan = prepared.plan().await;
     if let Some(held) = plan.held.first().filter(|_| plan.is_empty()) {
         let failure = Failure::input(format!("{} does not come back", held.object));
@@ -57,13 +60,16 @@ pub(super) async fn run(args: &Args, restore: &Restore) -> Result<Exit, Failure>
 }
 
 /// Returns the entry that the user means: by its id, or the only one of a VM.
-fn chosen(prepared: &Prepared<'_>, name: &str) -> Result<TrashKey, Failure> {
-    let entries = entries(prepared);
+fn chosen(
+    prepared: &Prepared<'_>,
+    entries: &[TrashEntry],
+    name: &str,
+) -> Result<TrashKey, Failure> {
     if let Some(entry) = entries.iter().find(|entry| entry.is_called(name)) {
         return Ok(entry.key.clone());
     }
     // What is half back may have nothing left in the trash.
-    let is_begun = |key: &TrashKey, vm: &freehold_core::model::VmName| {
+    let is_begun = |key: &TrashKey, vm: &VmName| {
         vm.as_str() == name || key.id(Some(vm)) == name || key.id(None) == name
     };
     let begun = prepared.with_world(|world| {
@@ -89,9 +95,9 @@ fn chosen(prepared: &Prepared<'_>, name: &str) -> Result<TrashKey, Failure> {
 /// Reads the definition of an entry.
 async fn definition(
     prepared: &Prepared<'_>,
+    entries: &[TrashEntry],
     key: &TrashKey,
 ) -> Result<Option<KeptDomain>, Failure> {
-    let entries = entries(prepared);
     let entry = entries.iter().find(|entry| entry.key == *key);
     let Some((item, _)) = entry.and_then(TrashEntry::definition) else { return Ok(None) };
     let (Some(host), Some(Seen::Whole(view))) =
