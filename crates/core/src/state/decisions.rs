@@ -75,15 +75,12 @@ impl Decisions {
     /// since is none.
     pub fn bury(&mut self, applied: &Snapshot) {
         for (name, decision) in &mut self.vms {
-            let buried = applied
-                .decisions
-                .vms
-                .get(name)
-                .is_some_and(|old| old.removed && old.incarnation >= decision.incarnation);
+            let old = applied.decisions.vms.get(name);
+            let buried =
+                old.is_some_and(|old| old.removed && old.incarnation >= decision.incarnation);
             let away = !applied.vms.contains_key(name);
             decision.removed = away && (decision.removed || buried);
-            let forgotten = applied.decisions.vms.get(name).is_some_and(|old| old.forgotten);
-            decision.forgotten = away && forgotten;
+            decision.forgotten = away && old.is_some_and(|old| old.forgotten);
         }
     }
 

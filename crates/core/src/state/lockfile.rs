@@ -5,12 +5,12 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
 };
 
 use super::{
     Decisions, StateError, VmDecision,
+    bytes::bytes_of,
     clash::vm_of_header,
     replace_file,
     wire::{LOCK_FORMAT, LockWire},
@@ -47,7 +47,7 @@ impl LockFile {
 
     /// Reads it; a missing file is a fleet about which nothing was decided.
     pub fn read(&self) -> Result<Decisions, StateError> {
-        match self.text()? {
+        match bytes_of(&self.path)? {
             None => Ok(Decisions::default()),
             Some(bytes) => self.parse(&bytes),
         }
@@ -59,7 +59,7 @@ impl LockFile {
         let wire = LockWire::of(decisions, self.fleet);
         let body = toml::to_string(&wire).expect("decisions are plain TOML");
         let text = format!("{HEADER}{body}\n{LAST}\n");
-        if let Some(old) = self.text()? {
+        if let Some(old) = bytes_of(&self.path)? {
             if old == text.as_bytes() {
                 return Ok(());
             }
@@ -69,36 +69,24 @@ impl LockFile {
             .map_err(|source| StateError::Write { path: self.path.clone(), source })
     }
 
-    fn text(&self) -> Result<Option<Vec<u8>>, StateError> {
-        match std::fs::read(&self.path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StateError::Read { path: self.path.clone(), source }),
-        }
-    }
-
     fn parse(&self, bytes: &[u8]) -> Result<Decisions, StateError> {
-        let damaged = |bad: Bad| StateError::Damaged {
-            path: self.path.clone(),
-            why: bad.why,
-            hint: bad.hint,
-        };
+        let damaged = |bad| self.damaged(bad);
         let text =
             std::str::from_utf8(bytes).map_err(|_| damaged(Bad::new("it is no text", RESTORE)))?;
         check_text(text).map_err(damaged)?;
-        let wire = self.wire_of(text)?;
-        let decisions = Decisions::from(wire);
+        let decisions = Decisions::from(self.wire_of(text)?);
         check_values(&decisions).map_err(damaged)?;
         check_claims(&decisions, text).map_err(damaged)?;
         Ok(decisions)
     }
 
+    fn damaged(&self, bad: Bad) -> StateError {
+        StateError::Damaged { path: self.path.clone(), why: bad.why, hint: bad.hint }
+    }
+
     fn wire_of(&self, text: &str) -> Result<LockWire, StateError> {
         let path = || self.path.clone();
-        let damaged = |why: String| {
-            let hint = RESTORE.to_owned();
-            StateError::Damaged { path: self.path.clone(), why, hint }
-        };
+        let damaged = |why: String| self.damaged(Bad::new(why, RESTORE));
         let table: toml::Table =
             text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))?;
         let format = table.get("format").and_then(toml::Value::as_integer).unwrap_or_default();

@@ -4,6 +4,7 @@
 
 mod aside;
 mod atomic;
+mod bytes;
 mod clash;
 mod decisions;
 mod error;

@@ -1,12 +1,13 @@
 //! What a journal says, read back: a killed run folded into the state.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use uuid::Uuid;
 
 use super::{
     Outcome, Snapshot, StateError,
     aside::mv,
+    bytes::bytes_of,
     line::{Chain, JOURNAL_FORMAT, Line},
 };
 
@@ -66,11 +67,7 @@ pub(super) fn standing(path: &Path, snapshot: &Snapshot) -> Result<Option<Standi
 
 impl Run {
     fn read(path: &Path) -> Result<Option<Self>, StateError> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(StateError::Read { path: path.to_owned(), source }),
-        };
+        let Some(bytes) = bytes_of(path)? else { return Ok(None) };
         // A journal comes into being with its first line whole.
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let Some((first, rest)) = end.map(|end| bytes.split_at(end + 1)) else {

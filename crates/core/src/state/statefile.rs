@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Snapshot, StateError,
     aside::{cp, keep_aside, mv, mv_and_cp},
+    bytes::bytes_of,
     replace_file,
     wire::{BodyWire, STATE_FORMAT, StateWire},
 };
@@ -44,19 +45,13 @@ impl StateFile {
 
     /// Reads it, with its bytes; a store in which nothing was ever written has a new state.
     pub(super) fn read(&self) -> Result<(Snapshot, Vec<u8>), StateError> {
-        let path = self.path();
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let snapshot = self.parse(&bytes).map_err(|bad| self.refusal(bad))?;
-                self.refuse_older(&snapshot)?;
-                Ok((snapshot, bytes))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.refuse_lost()?;
-                Ok((Snapshot::new(self.fleet), Vec::new()))
-            }
-            Err(source) => Err(StateError::Read { path, source }),
-        }
+        let Some(bytes) = bytes_of(&self.path())? else {
+            self.refuse_lost()?;
+            return Ok((Snapshot::new(self.fleet), Vec::new()));
+        };
+        let snapshot = self.parse(&bytes).map_err(|bad| self.refusal(bad))?;
+        self.refuse_older(&snapshot)?;
+        Ok((snapshot, bytes))
     }
 
     /// Replaces it and keeps a copy; returns its bytes. `seen` are those that were there last: if

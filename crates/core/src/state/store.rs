@@ -156,12 +156,29 @@ fn flock_soon(lock: &File) -> rustix::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{decisions::tests::two_vms, statefile::HISTORY};
+    use crate::{
+        model::HostName,
+        state::{Fact, Outcome, decisions::tests::two_vms, statefile::HISTORY},
+    };
 
     fn store() -> (tempfile::TempDir, LocalStore) {
         let folder = tempfile::tempdir().unwrap();
         let store = LocalStore::of(folder.path(), FleetId::from_bytes([7; 16]));
         (folder, store)
+    }
+
+    fn host() -> HostName {
+        "rack1".parse().unwrap()
+    }
+
+    fn known() -> Fact {
+        Fact::Host { host: host(), id: uuid::Uuid::from_u128(1) }
+    }
+
+    /// Leaves a run behind that was killed after its first intent.
+    async fn killed_run(store: &LocalStore) {
+        let session = store.lock("test").unwrap();
+        session.begin().unwrap().intent(0, "write card", &[known()], &[]).await.unwrap();
     }
 
     #[test]
@@ -194,11 +211,7 @@ mod tests {
         for _ in 0..3 {
             drop(store.lock("test").unwrap().begin().unwrap());
         }
-        let host = "rack1".parse().unwrap();
-        let fact = super::super::Fact::Host { host, id: uuid::Uuid::from_u128(1) };
-        let session = store.lock("test").unwrap();
-        session.begin().unwrap().intent(0, "write card", &[fact], &[]).await.unwrap();
-        drop(session);
+        killed_run(&store).await;
         let session = store.lock("test").unwrap();
         assert_eq!((session.snapshot.serial, session.snapshot.hosts.len()), (1, 1));
     }
@@ -210,14 +223,11 @@ mod tests {
         let ended = session.begin().unwrap();
         session.save(session.snapshot.clone()).unwrap();
         let journal = session.begin().unwrap();
-        let host: crate::model::HostName = "rack1".parse().unwrap();
-        let known = super::super::Fact::Host { host: host.clone(), id: uuid::Uuid::from_u128(1) };
-        let network = "back".parse().unwrap();
-        let gone = super::super::Fact::NetworkGone { host, network };
-        ended.outcome(0, crate::state::Outcome::Done);
+        let gone = Fact::NetworkGone { host: host(), network: "back".parse().unwrap() };
+        ended.outcome(0, Outcome::Done);
         ended.intent(1, "flush", &[], &[]).await.unwrap();
-        journal.intent(0, "remove network", &[known], &[gone]).await.unwrap();
-        ended.outcome(0, crate::state::Outcome::Done);
+        journal.intent(0, "remove network", &[known()], &[gone]).await.unwrap();
+        ended.outcome(0, Outcome::Done);
         ended.intent(1, "flush", &[], &[]).await.unwrap();
         drop((session, journal, ended));
         let session = store.lock("test").unwrap();
@@ -228,11 +238,7 @@ mod tests {
     #[tokio::test]
     async fn a_killed_first_run_is_folded_in() {
         let (_folder, store) = store();
-        let host = "rack1".parse().unwrap();
-        let fact = super::super::Fact::Host { host, id: uuid::Uuid::from_u128(1) };
-        let session = store.lock("test").unwrap();
-        session.begin().unwrap().intent(0, "write card", &[fact], &[]).await.unwrap();
-        drop(session);
+        killed_run(&store).await;
         let session = store.lock("test").unwrap();
         assert!(session.recovered);
         assert_eq!((session.snapshot.serial, session.snapshot.hosts.len()), (1, 1));
