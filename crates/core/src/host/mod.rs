@@ -7,6 +7,7 @@
 mod card;
 mod command;
 mod connect;
+mod console;
 mod error;
 mod files;
 mod guest;
