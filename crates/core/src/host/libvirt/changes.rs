@@ -8,11 +8,11 @@ use super::{
     CallError, Libvirt,
     domain_shape::{Place, place_of},
     domain_xml::domain_mark,
-    domains::{another, lookup, proved, refuse_changed, there},
+    domains::{absent, another, lookup, proved, refuse_changed, there},
     found,
     patch::patched,
     storage::our_pool,
-    xml::{self, MARK, NICS, PREFIX, Tag, mark as mark_tag, mark_of, parse, parsed},
+    xml::{self, MARK, NICS, PREFIX, Tag, mark as mark_tag, mark_in, mark_of, parse, parsed},
 };
 use crate::{
     host::trouble::Trouble,
@@ -60,7 +60,7 @@ impl Libvirt {
         self.change(move |connect| {
             let domain = lookup(connect, uuid)?.ok_or_else(|| absent(uuid))?;
             let definition = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-            let borne = mark_of(&parse(&definition)?);
+            let borne = mark_in(&definition)?;
             let is_ours = |borne: &Mark| borne.fleet == mark.fleet && borne.name == mark.name;
             let called = domain.name()?;
             if called != name || !borne.as_ref().is_none_or(is_ours) {
@@ -86,7 +86,7 @@ impl Libvirt {
             let uuid = wanted.uuid;
             let domain = lookup(connect, uuid)?.ok_or_else(|| absent(uuid))?;
             let definition = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-            let borne = mark_of(&parse(&definition)?);
+            let borne = mark_in(&definition)?;
             let renamed = domain.name()? == spec.name;
             if renamed && borne.as_ref() == Some(&spec.mark) {
                 return Ok(());
@@ -177,10 +177,6 @@ impl Libvirt {
         })
         .await
     }
-}
-
-fn absent(uuid: Uuid) -> Trouble {
-    Trouble::failed(format!("libvirt has no domain with UUID {uuid}"))
 }
 
 /// Gives a domain another name, and says in our words why libvirt would not.

@@ -22,8 +22,8 @@ impl Libvirt {
             let domain = match lookup(connect, uuid)? {
                 None => connect.define_domain_xml(&definition)?,
                 Some(domain) => {
-                    let there = xml::parse(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?)?;
-                    if xml::mark_of(&there).as_ref() != Some(&mark) {
+                    let there = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
+                    if xml::mark_in(&there)?.as_ref() != Some(&mark) {
                         let name = domain.name()?;
                         let why = format!("domain {name} is there already with UUID {uuid}");
                         return Err(Trouble::conflict(why).into());
@@ -159,7 +159,7 @@ pub(super) fn proved(
 ) -> Result<Option<(Domain, String)>, CallError> {
     let Some(domain) = lookup(connect, wanted.uuid)? else { return Ok(None) };
     let definition = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
-    if wanted.is_proved_by(xml::mark_of(&xml::parse(&definition)?).as_ref()) {
+    if wanted.is_proved_by(xml::mark_in(&definition)?.as_ref()) {
         return Ok(Some((domain, definition)));
     }
     Err(another(&domain, wanted)?.into())
@@ -192,8 +192,11 @@ fn ours(connect: &Connect, wanted: &Ours) -> Result<Option<Domain>, CallError> {
 }
 
 pub(super) fn there(connect: &Connect, wanted: &Ours) -> Result<Domain, CallError> {
-    let absent = || Trouble::failed(format!("libvirt has no domain with UUID {}", wanted.uuid));
-    ours(connect, wanted)?.ok_or_else(|| absent().into())
+    ours(connect, wanted)?.ok_or_else(|| absent(wanted.uuid).into())
+}
+
+pub(super) fn absent(uuid: Uuid) -> Trouble {
+    Trouble::failed(format!("libvirt has no domain with UUID {uuid}"))
 }
 
 /// Keeps what firmware and TPM remember. libvirt < 8.9 has no word for the latter, and

@@ -51,11 +51,6 @@ fn name_servers(network: Tag, spec: &NetworkSpec) -> Tag {
     )
 }
 
-/// Returns the mark a network bears.
-pub(super) fn mark_of_network(xml: &str) -> Result<Option<Mark>, Trouble> {
-    Ok(mark_of(&parse(xml)?))
-}
-
 /// Returns the shape of a network, and our mark when it bears one.
 pub(super) fn network_shape(xml: &str) -> Result<(NetworkShape, Option<Mark>), Trouble> {
     let root = parse(xml)?;

@@ -10,7 +10,8 @@ use super::{
     CallError, Libvirt,
     domain_shape::is_attached_to,
     found, has_code,
-    network_xml::{mark_of_network, network_shape, network_xml},
+    network_xml::{network_shape, network_xml},
+    xml::mark_in,
 };
 use crate::{
     host::trouble::Trouble,
@@ -57,7 +58,7 @@ impl Libvirt {
                 None => connect.define_network_xml(&definition)?,
                 Some(network) => {
                     let there = network.xml_desc(sys::VIR_NETWORK_XML_INACTIVE)?;
-                    if mark_of_network(&there)?.as_ref() != Some(&mark) {
+                    if mark_in(&there)?.as_ref() != Some(&mark) {
                         let name = network.name()?;
                         let why = format!("network {name} is there already with UUID {uuid}");
                         return Err(Trouble::conflict(why).into());
@@ -80,7 +81,7 @@ impl Libvirt {
         self.change(move |connect| {
             let Some(network) = lookup(connect, wanted.uuid)? else { return Ok(()) };
             let name = network.name()?;
-            let mark = mark_of_network(&network.xml_desc(sys::VIR_NETWORK_XML_INACTIVE)?)?;
+            let mark = mark_in(&network.xml_desc(sys::VIR_NETWORK_XML_INACTIVE)?)?;
             if !wanted.is_proved_by(mark.as_ref()) {
                 let uuid = wanted.uuid;
                 let why = format!("network {name} with UUID {uuid} does not bear its mark");

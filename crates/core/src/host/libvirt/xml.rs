@@ -6,7 +6,7 @@ use xmltree::{Element, Namespace, XMLNode};
 
 use crate::{
     host::trouble::Trouble,
-    model::{DiskName, Mark},
+    model::{Digest, DiskName, Mark},
 };
 
 /// The XML namespace of our mark.
@@ -101,6 +101,11 @@ pub(super) fn parsed(xml: &str) -> Result<roxmltree::Document<'_>, Trouble> {
         .map_err(|error| Trouble::failed(format!("libvirt's XML cannot be read: {error}")))
 }
 
+/// Returns the mark that an object bears by its XML.
+pub(super) fn mark_in(xml: &str) -> Result<Option<Mark>, Trouble> {
+    Ok(mark_of(&parse(xml)?))
+}
+
 /// Returns the mark that an object of libvirt bears.
 pub(super) fn mark_of(root: &Element) -> Option<Mark> {
     let metadata = root.get_child("metadata")?;
@@ -111,8 +116,8 @@ pub(super) fn mark_of(root: &Element) -> Option<Mark> {
         fleet: value("fleet")?.parse().ok()?,
         name: value("name")?.clone(),
         incarnation: value("incarnation")?.parse().ok()?,
-        digest: crate::model::Digest::from_text(value("digest")?),
-        network: crate::model::Digest::from_text(value("network").map_or("", String::as_str)),
+        digest: Digest::from_text(value("digest")?),
+        network: Digest::from_text(value("network").map_or("", String::as_str)),
         protect: value("protect").is_some_and(|protect| protect == "true"),
         keep: value("keep").map(|keep| names_of(keep)).unwrap_or_default(),
     })

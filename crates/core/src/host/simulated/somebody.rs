@@ -11,9 +11,8 @@ impl World {
     /// `virsh define`, from scratch: of a domain that is there it drops our mark, what was added by
     /// hand and the chains of overlays; its machine goes on.
     pub fn somebody_defines(&mut self, spec: &DomainSpec) -> bool {
-        let name_of = |domain: &WorldDomain| domain.spec.name.clone();
         if self.holder(&spec.name, spec.uuid).is_some()
-            || self.domains.get(&spec.uuid).is_some_and(|there| name_of(there) != spec.name)
+            || self.domains.get(&spec.uuid).is_some_and(|there| there.spec.name != spec.name)
         {
             return false;
         }

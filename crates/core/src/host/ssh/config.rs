@@ -30,6 +30,13 @@ pub(crate) struct Route {
     pub(crate) lax_checking: bool,
 }
 
+impl Route {
+    /// Returns the place it leads to, in words.
+    pub(crate) fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+}
+
 /// Says why an `ssh_config` cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SshConfigError {

@@ -62,7 +62,7 @@ pub(super) async fn connect(
     route: &Route,
     options: &SshOptions,
 ) -> Result<Handle<Client>, Trouble> {
-    let place = format!("{}:{}", route.host, route.port);
+    let place = route.place();
     timeout(options.deadline, connect_within(route, options)).await.unwrap_or_else(|_| {
         let seconds = options.deadline.as_secs();
         Err(Trouble::unreachable(format!("{place} did not answer within {seconds} s")))
@@ -87,7 +87,7 @@ async fn connect_within(route: &Route, options: &SshOptions) -> Result<Handle<Cl
         }
     };
     let known = known.map_err(host_key)?;
-    let place = format!("{}:{}", route.host, route.port);
+    let place = route.place();
     let stream = dial(route, options).await?;
 
     let verdict = Arc::new(Mutex::new(Verdict::default()));
@@ -112,7 +112,7 @@ async fn connect_within(route: &Route, options: &SshOptions) -> Result<Handle<Cl
 
 /// Connects from here; where that fails, through the host that the options name.
 async fn dial(route: &Route, options: &SshOptions) -> Result<Box<dyn Stream>, Trouble> {
-    let place = format!("{}:{}", route.host, route.port);
+    let place = route.place();
     let connect = timeout(options.deadline / 3, TcpStream::connect((&*route.host, route.port)));
     let here = match connect.await {
         Ok(Ok(tcp)) => {
