@@ -9,6 +9,16 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+/// What reads lock and state.
+const READERS: [&[&str]; 6] = [
+    &["plan"],
+    &["plan", "--lock"],
+    &["apply", "--yes"],
+    &["destroy", "--yes"],
+    &["lock", "prune"],
+    &["status"],
+];
+
 /// A fleet's folder; its hosts answer nobody.
 struct Fleet {
     folder: tempfile::TempDir,
@@ -162,15 +172,7 @@ fn a_lock_that_was_edited_is_refused_by_every_command_and_stays() {
         (String::new(), ["it is empty", "git checkout"]),
     ] {
         fs::write(fleet.path("freehold.lock"), &text).unwrap();
-        for arguments in [
-            &["check"][..],
-            &["plan"],
-            &["plan", "--lock"],
-            &["apply", "--yes"],
-            &["destroy", "--yes"],
-            &["lock", "prune"],
-            &["status"],
-        ] {
+        for arguments in [&["check"][..]].into_iter().chain(READERS) {
             fleet.run(arguments).is(1, &words);
             assert_eq!(fleet.lock(), text, "{arguments:?}");
         }
@@ -190,14 +192,7 @@ fn a_damaged_state_or_journal_stays_as_it_is() {
         let path = fleet.path(file);
         let good = fs::read(&path).ok();
         fs::write(&path, text).unwrap();
-        for arguments in [
-            &["plan"][..],
-            &["plan", "--lock"],
-            &["apply", "--yes"],
-            &["destroy", "--yes"],
-            &["lock", "prune"],
-            &["status"],
-        ] {
+        for arguments in READERS {
             fleet.run(arguments).is(1, &words);
             assert_eq!(fs::read_to_string(&path).unwrap(), text, "{arguments:?}");
         }

@@ -50,15 +50,8 @@ pub(super) fn domain(name: &str, id: u128) -> WorldDomain {
         state: DomainState::Running,
         autostart: true,
         marked: false,
-        obeys: true,
-        saved: false,
-        snapshots: false,
-        persistent: true,
-        extra: String::new(),
-        overlays: BTreeMap::new(),
         runs: Some(spec.clone()),
-        saved_run: None,
-        spec,
+        ..WorldDomain::of(&spec)
     }
 }
 

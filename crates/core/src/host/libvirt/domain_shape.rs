@@ -204,4 +204,4 @@ fn collect(element: &Element, pool: &str, files: &mut BTreeSet<String>) {
 
 #[cfg(test)]
 #[path = "domain_shape_tests.rs"]
-mod tests;
+pub(super) mod tests;

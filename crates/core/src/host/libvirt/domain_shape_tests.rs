@@ -5,7 +5,8 @@ use crate::model::{Accel, DiskSpec, DomainSpec, Firmware};
 
 const DIRECTORY: &str = "/var/lib/libvirt/freehold";
 
-fn spec() -> DomainSpec {
+/// What made the fixtures.
+pub(in crate::host::libvirt) fn spec() -> DomainSpec {
     DomainSpec {
         uuid: "49c9161e-5158-4034-b9e3-bca8f9ccfb5b".parse().unwrap(),
         name: "check-uefi".to_owned(),

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    host::libvirt::domain_shape::shape_of,
-    model::{Accel, Digest, DiskSpec, DomainShape, Firmware, Size},
+    host::libvirt::domain_shape::{self, shape_of},
+    model::{Accel, DiskSpec, DomainShape, Firmware, Size},
 };
 
 const RICH: &str = include_str!("fixtures/rich.xml");
@@ -17,29 +17,15 @@ fn spec() -> DomainSpec {
     };
     let nic = |mac: &str, source| NicSpec { mac: mac.parse().unwrap(), source };
     DomainSpec {
-        uuid: "49c9161e-5158-4034-b9e3-bca8f9ccfb5b".parse().unwrap(),
-        name: "check-uefi".to_owned(),
-        mark: Mark {
-            fleet: "0123456789abcdef0123456789abcdef".parse().unwrap(),
-            name: "check-uefi".to_owned(),
-            incarnation: 1,
-            digest: Digest::from_text("45926b0fd1c0eccf02865065e1ff9a84"),
-            network: Digest::default(),
-            protect: false,
-            keep: Vec::new(),
-        },
         cpus: 2,
-        memory: Size::from_mib(128),
         firmware: Firmware::Bios,
         nvram: None,
-        accel: Accel::Tcg,
-        autostart: true,
         disks: vec![disk("root", Some("image.tiny.qcow2")), disk("data", None)],
-        seed: Some("check-uefi.seed.1".to_owned()),
         nics: vec![
             nic("32:a5:5e:0d:da:06", NicSource::Bridge("br0".to_owned())),
             nic("32:a5:5e:0d:da:07", NicSource::Network("back".to_owned())),
         ],
+        ..domain_shape::tests::spec()
     }
 }
 

@@ -85,7 +85,7 @@ pub struct WorldDomain {
 
 impl WorldDomain {
     /// Makes a domain that is off, as a definition makes it.
-    pub(super) fn of(spec: &DomainSpec) -> Self {
+    pub fn of(spec: &DomainSpec) -> Self {
         Self {
             spec: spec.clone(),
             state: DomainState::Off,
