@@ -2,10 +2,17 @@
 //! `cargo run -p freehold-discovery --example prometheus_check -- URL FILE`.
 #![allow(clippy::print_stdout)]
 
-use std::{collections::BTreeMap, error::Error, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use freehold_core::{
-    model::{Exporter, Fleet, FleetId, Inventory, InventoryVm, Place, Size, TargetFile, VmState},
+    model::{
+        Digest, Exporter, Fleet, FleetId, Inventory, InventoryVm, Place, Size, TargetFile, VmState,
+    },
     plugins::{Hosts, Plugin, Published},
 };
 use freehold_discovery::FileSd;
@@ -55,8 +62,8 @@ async fn apply(plugin: &FileSd, what: &str, vms: &[(&str, u8)], edits: usize) ->
 fn fleet() -> Fleet {
     Fleet {
         moved: BTreeMap::new(),
-        retain: std::time::Duration::default(),
-        digest: freehold_core::model::Digest::default(),
+        retain: Duration::default(),
+        digest: Digest::default(),
         name: "check".to_owned(),
         id: FleetId::from_bytes([7; 16]),
         directory: PathBuf::from("/"),

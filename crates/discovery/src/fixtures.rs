@@ -1,10 +1,10 @@
 //! A small fleet for this crate's tests.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use freehold_core::model::{
-    DomainName, Exporter, Fleet, FleetId, Inventory, InventoryVm, Place, Size, TargetFile, VmDns,
-    VmState, ZoneName,
+    Digest, DomainName, Exporter, Fleet, FleetId, Inventory, InventoryVm, Place, Size, TargetFile,
+    VmDns, VmState, ZoneName,
 };
 use uuid::Uuid;
 
@@ -57,8 +57,8 @@ pub(crate) fn target_file(on: Place, path: &str, url: Option<&str>) -> TargetFil
 pub(crate) fn fleet() -> Fleet {
     Fleet {
         moved: BTreeMap::new(),
-        retain: std::time::Duration::default(),
-        digest: freehold_core::model::Digest::default(),
+        retain: Duration::default(),
+        digest: Digest::default(),
         name: "home".to_owned(),
         id: fleet_id(),
         directory: PathBuf::from("/fleet"),

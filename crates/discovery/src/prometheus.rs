@@ -19,7 +19,7 @@ use reqwest::{Client, Url, redirect::Policy};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::groups::key_of;
+use crate::groups::{FLEET, key_of};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -230,7 +230,7 @@ fn missing(edit: &Edit, targets: &[Target]) -> Option<String> {
     if wanted.is_empty() {
         let old: Vec<TargetGroup> =
             edit.old.iter().filter_map(|text| serde_json::from_str(text).ok()).collect();
-        let fleet = old.first().and_then(|group| group.labels.get(crate::groups::FLEET))?;
+        let fleet = old.first().and_then(|group| group.labels.get(FLEET))?;
         let stays = targets.iter().any(|target| target.is_about(edit, fleet));
         return stays.then(|| format!("{edit} (it is still there)"));
     }
@@ -252,7 +252,7 @@ impl Target {
 
     fn is_about(&self, edit: &Edit, fleet: &str) -> bool {
         let labels = self.discovered_labels.clone();
-        labels.get(crate::groups::FLEET).is_some_and(|found| found == fleet)
+        labels.get(FLEET).is_some_and(|found| found == fleet)
             && key_of(&TargetGroup { targets: Vec::new(), labels }) == Some(edit.key.clone())
     }
 }

@@ -11,8 +11,8 @@ use std::{
 
 use freehold_core::{
     model::{
-        DnsServer, DnsServerKind, Edit, Fleet, FleetId, Inventory, InventoryVm, Secret, Size,
-        VmDns, VmState, Zone,
+        Digest, DnsServer, DnsServerKind, Edit, EditKey, Fleet, FleetId, Inventory, InventoryVm,
+        RecordKind, Secret, Size, VmDns, VmState, Zone,
     },
     plugins::{Hosts, Plugin, PluginErrorKind, Proposal, Published},
 };
@@ -67,7 +67,7 @@ async fn main() -> Outcome {
 
     let name = "vm-7.check.freehold.test".parse()?;
     let answer = NameServer::reach(&main, &none()).await?;
-    let answer = answer.ask(&name, freehold_core::model::RecordKind::A).await?;
+    let answer = answer.ask(&name, RecordKind::A).await?;
     assert!(answer.absent, "{answer}");
     println!("done: {name} has {answer}");
     Ok(())
@@ -132,10 +132,10 @@ async fn foreign(other: &PowerDns) -> Outcome {
     let edit = Edit {
         plugin: other.name().to_owned(),
         vm: Some("web-0".parse()?),
-        key: freehold_core::model::EditKey::Rrset {
+        key: EditKey::Rrset {
             zone: "check.freehold.test".parse()?,
             name: "web-0.check.freehold.test".parse()?,
-            kind: freehold_core::model::RecordKind::A,
+            kind: RecordKind::A,
             ttl: 60,
         },
         old: Vec::new(),
@@ -174,7 +174,7 @@ fn fleet(id: FleetId, ttl: u32) -> Fleet {
     Fleet {
         moved: BTreeMap::new(),
         retain: Duration::default(),
-        digest: freehold_core::model::Digest::default(),
+        digest: Digest::default(),
         name: "check".to_owned(),
         id,
         directory: PathBuf::from("/"),

@@ -1,10 +1,10 @@
 //! A small fleet for this crate's tests.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use freehold_core::model::{
-    DnsServer, DnsServerKind, Fleet, FleetId, Inventory, InventoryVm, Secret, Size, VmDns, VmState,
-    Zone,
+    Digest, DnsServer, DnsServerKind, Fleet, FleetId, Inventory, InventoryVm, Secret, Size, VmDns,
+    VmState, Zone,
 };
 use uuid::Uuid;
 
@@ -68,8 +68,8 @@ pub(crate) fn server(url: &str) -> DnsServer {
 pub(crate) fn fleet(zones: &[Zone]) -> Fleet {
     Fleet {
         moved: BTreeMap::new(),
-        retain: std::time::Duration::default(),
-        digest: freehold_core::model::Digest::default(),
+        retain: Duration::default(),
+        digest: Digest::default(),
         name: "home".to_owned(),
         id: fleet_id(),
         directory: PathBuf::from("/fleet"),

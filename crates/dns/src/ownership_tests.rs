@@ -1,3 +1,5 @@
+use freehold_core::model::RecordKind;
+
 use super::*;
 use crate::{
     fixtures::{fleet_id, inventory, vm, zone},
@@ -36,7 +38,7 @@ fn compared(rrsets: &[Rrset], vms: &[&str], published: &[&str]) -> Comparison {
     let key = EditKey::Rrset {
         zone: domain.clone(),
         name: NAME.parse().unwrap(),
-        kind: freehold_core::model::RecordKind::A,
+        kind: RecordKind::A,
         ttl: 300,
     };
     let values = published.iter().map(|value| (*value).to_owned()).collect();

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use freehold_core::model::RecordKind;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -134,7 +135,7 @@ fn edit() -> Edit {
         key: EditKey::Rrset {
             zone: "home.example.org".parse().unwrap(),
             name: "web-0.home.example.org".parse().unwrap(),
-            kind: freehold_core::model::RecordKind::A,
+            kind: RecordKind::A,
             ttl: 60,
         },
         old: Vec::new(),
