@@ -25,11 +25,18 @@ pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     let mut session = context.store.lock("freehold apply")?;
     let output = Arc::new(Output::of(apply.json));
     if let Some(file) = apply.part.plan_file() {
+        if apply.locked || !apply.part.hosts.is_empty() {
+            return Err(Failure::input("a saved plan takes neither --host nor --locked").hint(
+                "it is about what it was made for, and decides nothing: give them to `plan -o`",
+            ));
+        }
         let saved = read_plan(&context, &session, &file)?;
-        return carry_out_saved(&context, &mut session, (saved, &apply.consent), output).await;
+        let given = given_by(&context, &session.snapshot, &apply.consent)?;
+        return carry_out_saved(&context, &mut session, (saved, given), output).await;
     }
     let snapshot = session.snapshot.clone();
     let scope = scope_of(&context, &snapshot, &apply.part)?;
+    let given = given_by(&context, &snapshot, &apply.consent)?;
     let decided = Decided::of(&context, &snapshot)?;
     decided.tell();
     if apply.locked || !ask::somebody() {
@@ -38,7 +45,7 @@ pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     let ask = (Goal::Converge, scope);
     let prepared = Prepared::gather_decided(&context, decided, snapshot, ask, &*output).await?;
     let plan = prepared.plan().await;
-    let consent = |plan: &Plan| consent_to(plan, &apply.consent);
+    let consent = |plan: &Plan| consent_to(plan, given);
     show_and_run(prepared, plan, consent, &mut session, output).await
 }
 
@@ -79,7 +86,7 @@ fn read_plan(context: &Context, session: &Session, file: &str) -> Result<SavedPl
 async fn carry_out_saved(
     context: &Context,
     session: &mut Session,
-    (saved, consent): (SavedPlan, &ConsentArgs),
+    (saved, given): (SavedPlan, Given),
     output: Arc<Output>,
 ) -> Result<Exit, Failure> {
     let ask = (saved.goal.clone(), saved.scope.clone());
@@ -89,7 +96,7 @@ async fn carry_out_saved(
     let plan = saved.still_true(&prepared.reached.observed).map_err(|error| {
         Failure::new(Exit::Locked, "the plan is not carried out").because(&error).hint(error.hint())
     })?;
-    show_and_run(prepared, plan, |plan| consent_to(plan, consent), session, output).await
+    show_and_run(prepared, plan, |plan| consent_to(plan, given), session, output).await
 }
 
 /// `freehold destroy`.
@@ -142,7 +149,11 @@ async fn named_run(
 ) -> Result<Exit, Failure> {
     let output = Arc::new(Output::of(manner.json));
     let snapshot = session.snapshot.clone();
-    let prepared = Prepared::gather(context, snapshot, ask, &*output).await?;
+    let decided = Decided::of(context, &snapshot)?;
+    if ask.0.is_to_make() && !ask::somebody() {
+        decided.refuse_open()?;
+    }
+    let prepared = Prepared::gather_decided(context, decided, snapshot, ask, &*output).await?;
     let plan = prepared.plan().await;
     let consent = |plan: &Plan| {
         let agreed = manner.yes || number_agreed(plan.changes.len());
@@ -198,8 +209,21 @@ pub(crate) fn scope_of(
         return Err(Failure::input(format!("no host is named {host}"))
             .hint("it is the label of a `host` block"));
     }
+    let vms = named_vms(context, snapshot, &part.names)?;
+    Ok(Scope {
+        vms: (!part.names.is_empty()).then_some(vms),
+        hosts: (!part.hosts.is_empty()).then(|| part.hosts.iter().cloned().collect()),
+    })
+}
+
+/// Returns the VMs that are named, those of a block that is.
+fn named_vms(
+    context: &Context,
+    snapshot: &Snapshot,
+    names: &[String],
+) -> Result<BTreeSet<VmName>, Failure> {
     let mut vms: BTreeSet<VmName> = BTreeSet::new();
-    for name in &part.names {
+    for name in names {
         let blocks = context.fleet.vms.values().filter(|vm| vm.block.as_str() == name);
         let found: Vec<VmName> = blocks.map(|vm| vm.name.clone()).collect();
         if found.is_empty() {
@@ -211,26 +235,35 @@ pub(crate) fn scope_of(
         }
         vms.extend(found);
     }
-    Ok(Scope {
-        vms: (!part.names.is_empty()).then_some(vms),
-        hosts: (!part.hosts.is_empty()).then(|| part.hosts.iter().cloned().collect()),
-    })
+    Ok(vms)
+}
+
+/// The consent that the command line gives, and whether it is all of it.
+struct Given {
+    consent: Consent,
+    yes: bool,
+}
+
+/// Reads what the command line consents to; names are VMs or blocks that are there.
+fn given_by(context: &Context, snapshot: &Snapshot, args: &ConsentArgs) -> Result<Given, Failure> {
+    let mut allowances = args.allow.clone();
+    for vms in allowances.iter_mut().filter_map(|allowance| allowance.vms.as_mut()) {
+        let names: Vec<_> = vms.iter().map(ToString::to_string).collect();
+        *vms = named_vms(context, snapshot, &names)?;
+    }
+    let unprotect = named_vms(context, snapshot, &args.unprotect)?;
+    let consent = Consent { allowances, deletes: args.deletes, all: false, unprotect };
+    Ok(Given { consent, yes: args.yes })
 }
 
 /// Returns what the user agreed to, or nothing when he did not.
-fn consent_to(plan: &Plan, args: &ConsentArgs) -> Option<Consent> {
-    let given = Consent {
-        allowances: args.allow.clone(),
-        deletes: args.deletes,
-        all: false,
-        unprotect: args.unprotect.iter().cloned().collect(),
-    };
-    if args.yes {
-        return Some(given);
+fn consent_to(plan: &Plan, given: Given) -> Option<Consent> {
+    if given.yes {
+        return Some(given.consent);
     }
-    let mut consent = Consent { all: true, ..given };
+    let mut consent = Consent { all: true, ..given.consent };
     let vanishing = plan.vanishing();
-    let agreed = if vanishing > plan.budget() && args.deletes.is_none() {
+    let agreed = if vanishing > plan.budget() && consent.deletes.is_none() {
         consent.deletes = Some(vanishing);
         let question = format!("{vanishing} VMs and networks vanish. Type that number to go on:");
         ask::agrees_to(vanishing, &question, "--yes")

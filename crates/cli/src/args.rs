@@ -13,8 +13,8 @@ use freehold_core::{
 #[command(name = "freehold", version, max_term_width = 80)]
 #[command(after_help = "\
 Exit codes: 0 done; 1 your input, a changed host key or damaged state; 2 usage;
-3 done in part; 4 locked; 5 changes pending or held back for consent;
-70 a bug in freehold; 130 interrupted.")]
+3 done in part; 4 locked, or a saved plan that is stale; 5 changes pending or
+held back for consent; 70 a bug in freehold; 130 interrupted.")]
 pub(crate) struct Args {
     /// Directory of the fleet
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
@@ -155,7 +155,7 @@ pub(crate) struct ConsentArgs {
     pub(crate) deletes: Option<usize>,
     /// Let go of the protection of these VMs, or of disks that were to be kept
     #[arg(long, value_name = "VM,…", value_delimiter = ',')]
-    pub(crate) unprotect: Vec<VmName>,
+    pub(crate) unprotect: Vec<String>,
 }
 
 /// Whether a run asks for its number, and what it writes.

@@ -50,35 +50,43 @@ pub(crate) async fn carry_out(
             .hint("nothing was done; if it is a fresh plan, this is a bug of freehold's planner"));
     }
     for held in plan.held.iter().filter(|held| held.why.is_consent()) {
-        let hint = held.why.hint().unwrap_or_default();
-        output.say(&format!("held back: {}: {} ({hint})", held.object, held.why));
+        output.on(Event::Held {
+            object: held.object.to_string(),
+            code: held.why.code(),
+            text: held.why.to_string(),
+            hint: held.why.hint(),
+        });
     }
     if plan.is_empty() {
         return settle_empty(&prepared, &plan, session);
     }
     prepared.context.lock.write(&prepared.decided(&plan))?;
     let interrupt = interrupts();
-    let mut report = walk(&prepared, &plan, session, &output, &interrupt).await?;
-    if let Some(late) = prepared.late_plan(&plan, &report, session).await {
+    let (mut report, mut saved) = walk(&prepared, &plan, session, &output, &interrupt).await?;
+    if saved.is_ok()
+        && let Some(late) = prepared.late_plan(&plan, &report, session).await
+    {
         for edit in &late.edits {
             output.say(&format!("  {edit}"));
         }
         plan.held.clone_from(&late.held);
-        let published = walk(&prepared, &late, session, &output, &interrupt).await?;
-        report = report.and(published);
+        let (published, last) = walk(&prepared, &late, session, &output, &interrupt).await?;
+        (report, saved) = (report.and(published), last);
     }
-    write_lock(&prepared, &plan, &report.snapshot)?;
-    Ok(tell(&prepared, &plan, &report, &output))
+    let locked = saved.and_then(|()| write_lock(&prepared, &plan, &report.snapshot));
+    // What was done is told, whatever becomes of its record: the journal has it.
+    let exit = tell(&prepared, &plan, &report, &output);
+    locked.map(|()| exit)
 }
 
-/// Walks a plan's steps and writes the state.
+/// Walks a plan's steps and writes the state; returns what came of the steps and of the state.
 async fn walk(
     prepared: &Prepared<'_>,
     plan: &Plan,
     session: &mut Session,
     output: &Arc<Output>,
     interrupt: &watch::Receiver<bool>,
-) -> Result<Report, Failure> {
+) -> Result<(Report, Result<(), Failure>), Failure> {
     let context = prepared.context;
     let journal = session.begin()?;
     let steps = prepared.with_world(|world| plan.steps(world));
@@ -99,14 +107,14 @@ async fn walk(
     let mut snapshot = plan.beginning(&session.snapshot);
     snapshot.decisions.identity.clone_from(&prepared.decisions.identity);
     let report = run.walk(snapshot).await;
-    session.save(report.snapshot.clone())?;
+    let saved = session.save(report.snapshot.clone()).map_err(Failure::from);
     tracing::info!(
         "{} steps in {:.2} s, {:.3} s of them waiting for the journal's disk",
         steps.len(),
         begun.elapsed().as_secs_f64(),
         journal.fsync_time().as_secs_f64()
     );
-    Ok(report)
+    Ok((report, saved))
 }
 
 /// Writes what was decided, with what is removed by now as tombstones.

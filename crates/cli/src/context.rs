@@ -122,6 +122,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) context: &'a Context,
     pub(crate) guests: Guests,
     pub(crate) decisions: Decisions,
+    /// What freehold.lock said before.
+    lock: Decisions,
     pub(crate) snapshot: Snapshot,
     pub(crate) reached: Reached,
     pub(crate) goal: Goal,
@@ -150,11 +152,22 @@ impl<'a> Prepared<'a> {
         (goal, scope): (Goal, Scope),
         listener: &dyn Listener,
     ) -> Result<Self, Failure> {
-        let Decided { guests, decisions, .. } = decided;
+        let Decided { guests, decisions, lock, .. } = decided;
         let reached = context.reach(listener).await;
         let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let plugins = context.plugins(&decisions, &reached.hosts)?;
-        Ok(Self { context, guests, decisions, snapshot, reached, goal, scope, plugins, stamp })
+        Ok(Self {
+            context,
+            guests,
+            decisions,
+            lock,
+            snapshot,
+            reached,
+            goal,
+            scope,
+            plugins,
+            stamp,
+        })
     }
 
     /// Calls `with` with everything the planner needs.
@@ -182,9 +195,17 @@ impl<'a> Prepared<'a> {
         self.guests.seed(fleet, &fleet.vms[vm], &decided.vms[vm]).bytes
     }
 
-    /// Returns what was decided, with what a plan decides about VMs that it makes again.
+    /// Returns what was decided, with what a plan decides about VMs that it makes again. A run that
+    /// takes away or brings back decides nothing about VMs that it is not about.
     pub(crate) fn decided(&self, plan: &Plan) -> Decisions {
         let mut decisions = self.decisions.clone();
+        if !self.goal.is_to_make() {
+            let applied = &self.snapshot.decisions.vms;
+            decisions.vms.retain(|vm, decision| {
+                let known = self.lock.vms.get(vm).or_else(|| applied.get(vm));
+                known.inspect(|known| decision.clone_from(known)).is_some()
+            });
+        }
         plan.overrule(&mut decisions);
         decisions
     }

@@ -16,6 +16,8 @@ const NAMED: usize = 5;
 pub(crate) struct Decided {
     pub(crate) guests: Guests,
     pub(crate) decisions: Decisions,
+    /// What the lock said.
+    pub(crate) lock: Decisions,
     /// Of the fleet's VMs, what the lock does not hold yet.
     pub(crate) open: Vec<Undecided>,
     disagreements: Vec<Disagreement>,
@@ -32,7 +34,7 @@ impl Decided {
         let decisions = decide(&context.fleet, &lock, snapshot, &fingerprint, &keys)?;
         let open = undecided(&lock, &decisions, &context.fleet);
         let disagreements = disagreements(&lock, snapshot, &decisions);
-        Ok(Self { guests, decisions, open, disagreements })
+        Ok(Self { guests, decisions, lock, open, disagreements })
     }
 
     /// Says on stderr where what was applied overrules the lock.

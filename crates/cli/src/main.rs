@@ -44,7 +44,13 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     freehold_core::host::settle(CLOSING);
     match ended {
-        Ok(Ok(exit)) => exit.code(),
+        Ok(Ok(exit)) => match screen::lost() {
+            None => exit.code(),
+            Some(why) => Failure::input("not all output was written")
+                .because_of(vec![why.to_owned()])
+                .hint("what the command did is done; only its words are lost")
+                .report(),
+        },
         Ok(Err(failure)) => failure.report(),
         Err(_) => Failure::new(Exit::Bug, "this is a bug in freehold")
             .hint("please report it with the lines above; the journal keeps what was done")

@@ -47,8 +47,14 @@ fn save(
     replace_file(file, saved.text().as_bytes(), 0o600).map_err(|error| {
         Failure::input(format!("cannot write {}", file.display())).because(&error)
     })?;
-    screen::say(&format!("saved; carry it out with: freehold apply {}", file.display()));
+    screen::say(&format!("saved; carry it out with: freehold apply {}", as_argument(file)));
     Ok(())
+}
+
+/// Returns a plan's file as `apply` takes it: a name without dot and slash would be a VM's.
+fn as_argument(file: &Path) -> String {
+    let name = file.display().to_string();
+    if name.contains(['.', '/']) { name } else { format!("./{name}") }
 }
 
 /// Writes the plan to stdout.

@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal, Write},
-    sync::Mutex,
+    io::{ErrorKind, IsTerminal, Write},
+    sync::{Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -12,10 +12,24 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::told;
 
-/// Writes a line to stdout: data. A closed pipe is the reader's wish, not an error.
+/// Why data did not arrive.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Writes a line to stdout: data. A closed pipe is the reader's wish, not an error; any other is
+/// told by [`lost`].
 pub(crate) fn data(text: &str) {
     let mut out = std::io::stdout().lock();
-    drop(writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()));
+    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            LOST.get_or_init(|| error.to_string());
+        }
+        _ => {}
+    }
+}
+
+/// Returns why not all data was written, where it was not.
+pub(crate) fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }
 
 /// Writes a line to stderr: everything else.
@@ -139,7 +153,10 @@ impl Listener for Screen {
                 self.progress(&Key::Step(step), done, total);
             }
             Event::StepEnded { step, outcome } => self.step_ended(step, outcome),
-            Event::Note { text } => self.line(&text),
+            Event::Held { object, text, hint, .. } => {
+                let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+                self.line(&format!("held back: {object}: {text}{hint}"));
+            }
             Event::RunEnded { .. } => {}
         }
     }

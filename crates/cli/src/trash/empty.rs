@@ -32,7 +32,10 @@ pub(super) async fn run(args: &Args, empty: &Empty) -> Result<Exit, Failure> {
     prepared.goal = Goal::Empty(chosen);
     let plan = prepared.plan().await;
     if plan.is_empty() && plan.held.is_empty() {
-        output.say("nothing to destroy: nothing in the trash is old enough, or named");
+        output.say(match prepared.reached.errors.is_empty() {
+            true => "nothing to destroy: nothing in the trash is old enough, or named",
+            false => "nothing to destroy on the hosts that were read",
+        });
         tell_errors(&prepared.reached.errors);
         return Ok(exit_of(&prepared.reached.errors));
     }

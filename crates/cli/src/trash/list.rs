@@ -22,7 +22,10 @@ pub(super) async fn run(args: &Args, list: &List) -> Result<Exit, Failure> {
             screen::data(&as_json(entry).to_string());
         }
     } else if entries.is_empty() {
-        screen::data("nothing is in the trash");
+        screen::data(match prepared.reached.errors.is_empty() {
+            true => "nothing is in the trash",
+            false => "nothing is in the trash of the hosts that were read",
+        });
     } else {
         screen::data(&table(&entries));
         for (host, space) in totals(&prepared, &entries) {

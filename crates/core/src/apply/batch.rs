@@ -9,7 +9,7 @@ use crate::{
     plugins::{Hosts, Plugin, PluginErrorKind},
 };
 
-use super::Failure;
+use super::{Failure, Interrupt};
 
 /// How edits were published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,11 +28,12 @@ pub(super) struct Batcher {
     plugin: Arc<dyn Plugin>,
     waiting: Mutex<Vec<(Vec<Edit>, oneshot::Sender<Answer>)>>,
     gate: AsyncMutex<()>,
+    interrupt: Interrupt,
 }
 
 impl Batcher {
-    pub(super) fn new(plugin: Arc<dyn Plugin>) -> Self {
-        Self { plugin, waiting: Mutex::default(), gate: AsyncMutex::default() }
+    pub(super) fn new(plugin: Arc<dyn Plugin>, interrupt: Interrupt) -> Self {
+        Self { plugin, waiting: Mutex::default(), gate: AsyncMutex::default(), interrupt }
     }
 
     /// Publishes edits, with others that wait, and asks the server back.
@@ -92,7 +93,13 @@ impl Batcher {
     }
 
     async fn verify(&self, edits: &[Edit], hosts: &Hosts) -> Answer {
-        match self.plugin.verify(edits, hosts).await {
+        let mut interrupt = self.interrupt.clone();
+        let verified = tokio::select! {
+            verified = self.plugin.verify(edits, hosts) => verified,
+            // What was written is written; whoever wants to end does not wait for it to be seen.
+            Ok(_) = interrupt.wait_for(|stop| *stop) => Ok(false),
+        };
+        match verified {
             Ok(true) => Ok(Published::Verified),
             Ok(false) => Ok(Published::NotVerified),
             Err(error) => Err(self.failure("verify", &error)),
@@ -101,5 +108,54 @@ impl Batcher {
 
     fn failure(&self, act: &str, error: &crate::plugins::PluginError) -> Failure {
         Failure::of_plugin(format!("{act} {}", self.plugin.name()), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{
+        model::Inventory,
+        plugins::{PluginError, Proposal, Published as Known},
+    };
+
+    /// A server that takes everything and never shows it.
+    #[derive(Debug)]
+    struct Slow(watch::Sender<bool>);
+
+    #[async_trait]
+    impl Plugin for Slow {
+        fn name(&self) -> &'static str {
+            "dns slow"
+        }
+
+        async fn propose(
+            &self,
+            _: &Inventory,
+            _: &Known,
+            _: &Hosts,
+        ) -> Result<Proposal, PluginError> {
+            Ok(Proposal::default())
+        }
+
+        async fn publish(&self, _: &[Edit], _: &Hosts) -> Result<(), PluginError> {
+            Ok(())
+        }
+
+        async fn verify(&self, _: &[Edit], _: &Hosts) -> Result<bool, PluginError> {
+            self.0.send_replace(true);
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_a_run_does_not_wait_for_a_server_to_show_what_it_took() {
+        let (sender, interrupt) = watch::channel(false);
+        let batcher = Batcher::new(Arc::new(Slow(sender)), interrupt);
+        let answer = batcher.publish(Vec::new(), &Hosts::new()).await;
+        assert_eq!(answer.ok(), Some(Published::NotVerified));
     }
 }

@@ -118,7 +118,7 @@ impl Run<'_> {
         let batchers: BTreeMap<_, _> = self
             .plugins
             .iter()
-            .map(|plugin| (plugin.name().to_owned(), Batcher::new(Arc::clone(plugin))))
+            .map(|plugin| (plugin.name().to_owned(), self.batcher(plugin)))
             .collect();
         let mut marks = vec![Mark::Waiting; self.steps.len()];
         let mut running: FuturesUnordered<BoxFuture<'_, (usize, Ended)>> = FuturesUnordered::new();
@@ -134,6 +134,10 @@ impl Run<'_> {
         }
         report.interrupted = *self.interrupt.borrow();
         report
+    }
+
+    fn batcher(&self, plugin: &Arc<dyn Plugin>) -> Batcher {
+        Batcher::new(Arc::clone(plugin), self.interrupt.clone())
     }
 
     /// Returns the steps that can begin now; marks those that never can.
@@ -293,7 +297,8 @@ impl Run<'_> {
             Ok(_) = interrupt.wait_for(|stop| *stop) => "interrupted".to_owned(),
         };
         let mut causes = vec![seen];
-        if let Some(uuid) = domain_of(step) {
+        let interrupted = *self.interrupt.borrow();
+        if let Some(uuid) = domain_of(step).filter(|_| !interrupted) {
             match host.console_tail(uuid, CONSOLE_LINES).await {
                 Ok(console) if console.trim().is_empty() => {}
                 Ok(console) => causes.push(format!("its console last said:\n{console}")),

@@ -56,10 +56,16 @@ pub enum Event {
         /// Whether the user ended it.
         interrupted: bool,
     },
-    /// Something the user should know.
-    Note {
-        /// The words.
+    /// A change is not made, as consent for it lacks.
+    Held {
+        /// What: `vm web-0`.
+        object: String,
+        /// Why, as a code.
+        code: &'static str,
+        /// Why, in words.
         text: String,
+        /// What gives the consent.
+        hint: Option<String>,
     },
 }
 

@@ -41,7 +41,11 @@ impl FromStr for Allowance {
                 .collect::<Result<_, _>>()
                 .map_err(|error: crate::model::NameError| error.to_string())
         };
-        Ok(Self { impact: class.parse()?, vms: names.map(parse).transpose()? })
+        let impact = class.parse()?;
+        if impact == Impact::Live {
+            return Err("live needs no consent".to_owned());
+        }
+        Ok(Self { impact, vms: names.map(parse).transpose()? })
     }
 }
 
@@ -108,7 +112,11 @@ impl Plan {
 
     /// Returns how many may vanish without `--deletes`: max(1, 10 %) of the VMs and networks seen.
     pub fn budget(&self) -> usize {
-        let vms = self.unchanged + self.changes.iter().filter(|c| is_vm_or_network(c)).count();
+        // What consent holds back by now was seen as well.
+        let held = self.held.iter().filter(|held| held.why.is_consent());
+        let objects = self.changes.iter().map(|change| &change.object);
+        let objects = objects.chain(held.map(|held| &held.object));
+        let vms = self.unchanged + objects.filter(|object| is_vm_or_network(object)).count();
         (vms / 10).max(1)
     }
 
@@ -142,6 +150,6 @@ fn is_vanishing(change: &Change) -> bool {
     change.action == Action::Remove && change.reasons.contains(&Reason::NotDeclared)
 }
 
-fn is_vm_or_network(change: &Change) -> bool {
-    matches!(change.object, Object::Vm(_) | Object::Network(_))
+fn is_vm_or_network(object: &Object) -> bool {
+    matches!(object, Object::Vm(_) | Object::Network(_))
 }
