@@ -53,12 +53,15 @@ pub fn decide(
 fn known_decisions(fleet: &Fleet, lock: &Decisions, snapshot: &Snapshot) -> Decisions {
     let mut known = lock.clone();
     known.identity = lock.identity.clone().or_else(|| snapshot.decisions.identity.clone());
+    let locked: BTreeSet<Uuid> = lock.vms.values().map(|vm| vm.uuid).collect();
     for (name, applied) in &snapshot.decisions.vms {
         match lock.vms.get(name) {
             Some(locked) if snapshot.vms.contains_key(name) => {
                 known.vms.insert(name.clone(), with_later(applied.clone(), locked));
             }
             Some(_) => {}
+            // A tombstone that the lock knows under the name it was given since.
+            None if !snapshot.vms.contains_key(name) && locked.contains(&applied.uuid) => {}
             None => {
                 known.vms.insert(name.clone(), applied.clone());
             }

@@ -49,12 +49,20 @@ impl Bed {
     pub(crate) async fn check_but_refused(&self, consent: &Consent, context: &str) {
         let plan = self.plan().await.permitted(consent);
         assert!(plan.is_empty(), "{context}: still to do:\n{}", plan.text());
+        let moved = self.fleet().moved;
         let mut refused = BTreeSet::new();
         for held in &plan.held {
             match (&held.object, &held.why) {
-                (Object::Vm(vm), Withheld::NotYet { .. } | Withheld::Unprotect(_)) => {
+                (
+                    Object::Vm(vm),
+                    Withheld::NotYet { .. } | Withheld::Unprotect(_) | Withheld::Protected,
+                ) => {
+                    // It may still be called as before.
+                    refused.extend(moved.get(vm).into_iter().flatten().cloned());
                     refused.insert(vm.clone());
                 }
+                // It carries a VM that is protected.
+                (Object::Network(_), Withheld::Foreign(_)) => {}
                 _ => panic!("{context}: held:\n{}", plan.text()),
             }
         }
@@ -206,6 +214,14 @@ impl Bed {
 fn wanted_volumes(host: &HostName, want: &Want) -> (BTreeSet<String>, BTreeSet<String>) {
     let Want { fleet, decided, snapshot, refused } = want;
     let (mut wanted, mut either) = (BTreeSet::new(), BTreeSet::new());
+    let strays = snapshot
+        .vms
+        .iter()
+        .filter(|(name, _)| refused.contains(*name) && !fleet.vms.contains_key(*name));
+    for (_, record) in strays.filter(|(_, record)| record.host == *host) {
+        either.extend(record.disks.iter().map(|disk| disk.volume.clone()));
+        either.extend([record.seed.clone(), nvram_name(fleet.id, record.uuid)]);
+    }
     for (name, block) in &fleet.vms {
         let vm = &decided.vms[name];
         if vm.host != *host {

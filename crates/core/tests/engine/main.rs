@@ -14,6 +14,7 @@ mod exhaustive;
 mod faults;
 mod foreign;
 mod lint;
+mod lives;
 mod locked;
 mod outside;
 mod promises;

@@ -10,11 +10,16 @@ use std::{
 };
 
 use proptest::{
-    prelude::*,
+    prelude::ProptestConfig,
     test_runner::{FileFailurePersistence, RngSeed, TestRunner},
 };
 
-use crate::bed::{Bed, Data, Hand, Text, Trick, VmText};
+use freehold_core::plan::Goal;
+
+use crate::{
+    bed::{Bed, Hand, Text, Trick, VmText},
+    lives::{Ask, Chapter, Edit, Life, Writer, lives},
+};
 
 /// How many fleets live when nobody says otherwise with `FREEHOLD_CASES`.
 const CASES: u32 = 256;
@@ -22,149 +27,6 @@ const CASES: u32 = 256;
 const THREADS: u32 = 4;
 /// Cases that failed once; they are tried first.
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine/random.regressions");
-
-/// A change of the text; the number says of which block.
-#[derive(Debug, Clone, Copy)]
-enum Edit {
-    /// The block is there, or is not.
-    Toggle(usize),
-    Count(usize, usize),
-    Keep(usize),
-    AddDisk(usize),
-    Memory(usize),
-    Autostart(usize),
-    Running(usize),
-}
-
-/// What happens to a fleet between two times of peace.
-#[derive(Debug, Clone)]
-struct Chapter {
-    edits: Vec<Edit>,
-    /// Each spoils one changing call of a run of its own.
-    troubles: Vec<(usize, Trick)>,
-}
-
-/// A fleet from its first apply on.
-#[derive(Debug, Clone)]
-struct Life {
-    text: Text,
-    chapters: Vec<Chapter>,
-    destroyed: bool,
-    /// Whether it is agreed to that what was kept is kept no more.
-    lets_go: bool,
-}
-
-fn blocks() -> impl Strategy<Value = Vec<VmText>> {
-    let count = prop::option::weighted(0.4, 1..=2_usize);
-    let nics =
-        prop::sample::select(vec![(true, false), (true, false), (true, true), (false, true)]);
-    let disk = prop::option::of(any::<bool>());
-    let block = (count, 0..6_usize, nics, disk, prop::bool::weighted(0.2));
-    prop::collection::vec(block, 1..=4).prop_map(|blocks| {
-        let blocks = blocks.into_iter().enumerate().map(|(n, (count, at, nics, data, uefi))| {
-            // One host, or spread over two.
-            let hosts = [&[1][..], &[2], &[3], &[1, 2], &[2, 3], &[1, 3]][at];
-            let mut vm = VmText::new(&format!("vm-{n}")).on(hosts);
-            (vm.count, vm.nat, vm.uefi) = (count, nics.1, uefi);
-            vm.lan = vm.lan.filter(|_| nics.0);
-            if let Some(keep) = data {
-                vm = vm.data(keep);
-            }
-            vm
-        });
-        blocks.collect()
-    })
-}
-
-/// A fleet of at most six VMs on one to three hosts.
-fn fleets() -> impl Strategy<Value = Text> {
-    (1..=3_usize, blocks()).prop_map(|(hosts, mut blocks)| {
-        let mut vms = 0;
-        for block in &mut blocks {
-            for host in &mut block.hosts {
-                *host = (*host).min(hosts);
-            }
-            block.hosts.dedup();
-            vms += block.count.unwrap_or(1);
-        }
-        while vms > 6 {
-            vms -= blocks.pop().map_or(vms, |block| block.count.unwrap_or(1));
-        }
-        Text::new(hosts, blocks)
-    })
-}
-
-fn edits() -> impl Strategy<Value = Edit> {
-    (0..4_usize, 0..=3_usize, 0..8_usize).prop_map(|(block, count, kind)| match kind {
-        0 | 1 => Edit::Toggle(block),
-        2 => Edit::Count(block, count),
-        3 => Edit::Keep(block),
-        4 => Edit::AddDisk(block),
-        5 => Edit::Memory(block),
-        6 => Edit::Autostart(block),
-        _ => Edit::Running(block),
-    })
-}
-
-fn tricks() -> impl Strategy<Value = Trick> {
-    let by_itself = prop::sample::select(Trick::ALL.to_vec());
-    let by_hand = (prop::sample::select(Hand::ALL.to_vec()), any::<u8>());
-    prop_oneof![3 => by_itself, 1 => by_hand.prop_map(|(hand, which)| Trick::Hand(hand, which))]
-}
-
-fn lives() -> impl Strategy<Value = Life> {
-    let edits = prop::collection::vec(edits(), 1..=3);
-    let troubles = prop::collection::vec((0..24_usize, tricks()), 1..=3);
-    let chapter = (edits, troubles).prop_map(|(edits, troubles)| Chapter { edits, troubles });
-    let chapters = prop::collection::vec(chapter, 1..=2);
-    (fleets(), chapters, prop::bool::weighted(0.2), any::<bool>()).prop_map(
-        |(text, chapters, destroyed, lets_go)| Life { text, chapters, destroyed, lets_go },
-    )
-}
-
-/// The text as it is now, and the blocks that are not in it.
-struct Writer {
-    blocks: Vec<(VmText, bool)>,
-    text: Text,
-}
-
-impl Writer {
-    fn new(text: &Text) -> Self {
-        let blocks = text.vms.iter().map(|block| (block.clone(), true));
-        Self { blocks: blocks.collect(), text: text.clone() }
-    }
-
-    fn edit(&mut self, edit: Edit) {
-        let (Edit::Toggle(n)
-        | Edit::Count(n, _)
-        | Edit::Keep(n)
-        | Edit::AddDisk(n)
-        | Edit::Memory(n)
-        | Edit::Autostart(n)
-        | Edit::Running(n)) = edit;
-        let last = self.blocks.len();
-        let (vm, declared) = &mut self.blocks[n % last];
-        match edit {
-            Edit::Toggle(_) => *declared = !*declared,
-            Edit::Count(_, count) => vm.count = vm.count.map(|_| count),
-            Edit::Keep(_) => {
-                if let Some(data) = &mut vm.data {
-                    data.keep = !data.keep;
-                }
-            }
-            Edit::AddDisk(_) => {
-                vm.data = vm.data.or(Some(Data { size: "2GiB", keep: false }));
-            }
-            Edit::Memory(_) => {
-                vm.memory = if vm.memory == "256MiB" { "512MiB" } else { "256MiB" };
-            }
-            Edit::Autostart(_) => vm.autostart = !vm.autostart,
-            Edit::Running(_) => vm.running = !vm.running,
-        }
-        let there = self.blocks.iter().filter(|(_, declared)| *declared);
-        self.text.vms = there.map(|(vm, _)| vm.clone()).collect();
-    }
-}
 
 /// What all lives came to.
 #[derive(Default)]
@@ -218,9 +80,9 @@ async fn live(life: &Life, tally: &Tally) {
     let bed = Bed::among_strangers(&life.text);
     let mut writer = Writer::new(&life.text);
     for chapter in &life.chapters {
-        for (at, trick) in &chapter.troubles {
+        for (at, trick, ask) in &chapter.troubles {
             bed.fate.spoil(*at, *trick);
-            bed.apply(&bed.agreed(life.lets_go)).await;
+            bed.run(goal(&bed, *ask), &bed.agreed(life.lets_go)).await;
             bed.recover();
         }
         if bed.hands.meddled() {
@@ -229,16 +91,29 @@ async fn live(life: &Life, tally: &Tally) {
         }
         bed.settles(3, &bed.agreed(life.lets_go), &format!("{chapter:?}")).await;
         for edit in &chapter.edits {
-            writer.edit(*edit);
+            bed.write(writer.edit(*edit));
         }
-        bed.write(&writer.text);
     }
     bed.settles(2, &bed.agreed(life.lets_go), "at last").await;
     if life.destroyed {
         bed.destroy(None).await;
-        bed.check_destroyed();
+        if bed.snapshot().vms.values().all(|record| !record.protect) {
+            bed.check_destroyed();
+        }
     }
     tally.count(&bed);
+}
+
+/// Returns what a run is for: some of the VMs that are declared and made, if there are any.
+fn goal(bed: &Bed, ask: Ask) -> Goal {
+    let (fleet, snapshot) = (bed.fleet(), bed.snapshot());
+    let there: Vec<_> = snapshot.vms.keys().filter(|vm| fleet.vms.contains_key(*vm)).collect();
+    let one = |n: usize| there[n % there.len()].clone();
+    match ask {
+        Ask::Replace(n) if !there.is_empty() => Goal::Replace([one(n)].into()),
+        Ask::Destroy(n) if !there.is_empty() => Goal::Destroy(Some([one(n)].into())),
+        _ => Goal::Converge,
+    }
 }
 
 /// Lives of one VM that failed once.
@@ -248,7 +123,10 @@ fn lives_that_failed() -> Vec<Life> {
         text: Text::new(1, vec![vm]),
         chapters: chapters
             .iter()
-            .map(|(edit, trick)| Chapter { edits: vec![*edit], troubles: vec![(0, *trick)] })
+            .map(|(edit, trick)| Chapter {
+                edits: vec![*edit],
+                troubles: vec![(0, *trick, Ask::Converge)],
+            })
             .collect(),
         destroyed: false,
         lets_go: false,
