@@ -172,20 +172,22 @@ fn volumes_before_the_domain(look: &Look<'_>) -> Result<Vec<Difference>, Withhel
     let mut all = Vec::new();
     for (disk, decided) in look.vm.disks.iter().zip(&look.decision.disks) {
         let Some(volume) = pool.volumes.get(&decided.volume) else { continue };
-        refuse_unknown_volume(look, &decided.volume)?;
+        refuse_unfit_volume(look, &decided.volume)?;
         all.extend(differ::volume_differences(look, disk, volume));
     }
     Ok(all)
 }
 
-/// A volume under our name that no run of this state began is not taken for an empty disk.
-fn refuse_unknown_volume(look: &Look<'_>, volume: &str) -> Result<(), Withheld> {
+/// A volume under our name that no run of this state began is not taken for an empty disk. One that
+/// another domain uses, or that an overlay lies over, is not attached: the guest would write under
+/// somebody, or go back in time.
+fn refuse_unfit_volume(look: &Look<'_>, volume: &str) -> Result<(), Withheld> {
     let kept = look.world.snapshot.kept.iter().any(|kept| kept.volume == volume);
     let mut begun = look.record.into_iter().flat_map(|record| &record.disks);
-    if kept || begun.any(|disk| disk.volume == volume) {
-        return Ok(());
+    if !kept && !begun.any(|disk| disk.volume == volume) {
+        return Err(Withheld::NotInState(format!("volume {volume}")));
     }
-    Err(Withheld::NotInState(format!("volume {volume}")))
+    proof::volume(look.world, look.view, volume, Some(look.decision.uuid)).map(drop)
 }
 
 /// Refuses what cannot be done, by name: a disk does not shrink, and without its domain a volume on
@@ -206,10 +208,11 @@ fn refuse_impossible(look: &Look<'_>, differences: &[Difference]) -> Result<(), 
     if let Some(one) = differences.iter().find(lone) {
         return Err(refuse(one));
     }
-    for (disk, decided) in look.vm.disks.iter().zip(&look.decision.disks) {
-        let attached = recorded_keep(look.record, &disk.name).is_some();
-        if !attached && look.found.is_some() && look.is_there(&decided.volume) {
-            refuse_unknown_volume(look, &decided.volume)?;
+    let Some((found, pool)) = look.found.zip(look.view.pool.as_ref()) else { return Ok(()) };
+    for decided in &look.decision.disks {
+        let attached = found.defined.disks.contains(&format!("{}/{}", pool.path, decided.volume));
+        if !attached && look.is_there(&decided.volume) {
+            refuse_unfit_volume(look, &decided.volume)?;
         }
     }
     Ok(())

@@ -25,3 +25,4 @@ mod secrets;
 mod trash;
 mod trash_faults;
 mod trouble;
+mod twice;
