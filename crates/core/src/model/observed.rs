@@ -198,6 +198,13 @@ pub enum DomainState {
     Crashed,
 }
 
+impl DomainState {
+    /// Says whether there is a machine.
+    pub fn runs(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
 /// The part of a domain's XML that we manage, freed of libvirt's own normalisation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DomainShape {

@@ -209,13 +209,7 @@ impl HostDraft<'_> {
             let decision = &self.world.decisions.vms[&vm.name];
             let object = Object::Vm(vm.name.clone());
             let look = Look::at(self.world, vm, decision, self.view);
-            let half_back = look.record.is_some_and(|record| record.restoring.is_some());
-            let verdict = match self.world.goal {
-                _ if half_back => unfinished_restore(&look),
-                Goal::Adopt { vms, mark } if vms.contains(&vm.name) => adoption(&look, *mark),
-                _ => vm_verdict(&look),
-            };
-            match verdict {
+            match self.verdict(&look) {
                 Verdict::Same => {
                     self.draft.unchanged += 1;
                     self.draft.present.extend(settled(&look));
@@ -238,6 +232,18 @@ impl HostDraft<'_> {
             }
         }
         self.bring(&images);
+    }
+
+    fn verdict(&self, look: &Look<'_>) -> Verdict {
+        if let Some(why) = self.elsewhere(look.decision.uuid) {
+            return Verdict::Held(why);
+        }
+        let half_back = look.record.is_some_and(|record| record.restoring.is_some());
+        match self.world.goal {
+            _ if half_back => unfinished_restore(look),
+            Goal::Adopt { vms, mark } if vms.contains(&look.vm.name) => adoption(look, *mark),
+            _ => vm_verdict(look),
+        }
     }
 
     /// Makes the pool and brings images, where changes need them.
@@ -273,10 +279,13 @@ impl HostDraft<'_> {
                 continue;
             }
             let object = Object::Vm(vm.clone());
-            match self
-                .unprotected(vm, record)
-                .and_then(|()| removal_of(world, vm, record, self.view))
-            {
+            let removal = match self.elsewhere(record.uuid) {
+                Some(why) => Err(why),
+                None => self
+                    .unprotected(vm, record)
+                    .and_then(|()| removal_of(world, vm, record, self.view)),
+            };
+            match removal {
                 Err(why) => self.hold(object, why),
                 Ok(removal) => {
                     let work = Work::VmGone(Box::new(removal));
@@ -288,6 +297,16 @@ impl HostDraft<'_> {
 }
 
 impl HostDraft<'_> {
+    /// A VM that does not run here and is on another host would be there twice, or live on after it
+    /// was removed.
+    fn elsewhere(&self, uuid: Uuid) -> Option<Withheld> {
+        let (host, domain) = self.placed.elsewhere(&self.host.name, uuid)?;
+        let here = self.view.domains.iter().find(|here| here.uuid == uuid);
+        let runs = here.is_some_and(|here| here.state.runs());
+        let (domain, host) = (domain.name.clone(), host.clone());
+        (!runs).then_some(Withheld::Elsewhere { domain, host })
+    }
+
     /// A VM whose block, state or mark says so is not taken away, whoever asks.
     fn unprotected(&self, vm: &VmName, record: &VmRecord) -> Result<(), Withheld> {
         let found = self.view.domains.iter().find(|domain| domain.uuid == record.uuid);

@@ -52,6 +52,13 @@ pub enum Withheld {
     },
     /// A domain runs and is not defined: it vanishes when it stops.
     Transient(String),
+    /// A domain with its UUID is on another host.
+    Elsewhere {
+        /// The domain's name there.
+        domain: String,
+        /// The other host.
+        host: HostName,
+    },
     /// Somebody's snapshot put an overlay on a disk: what was written since lies there.
     SnapshotOver {
         /// The disk's volume.
@@ -166,6 +173,10 @@ impl Withheld {
             Self::Transient(domain) => format!(
                 "on the host: virsh dumpxml {domain} > x.xml; virsh define x.xml; its mark is in it"
             ),
+            Self::Elsewhere { domain, host } => format!(
+                "if it was migrated, migrate it back; if {host} has an old copy: virsh undefine \
+                 {domain} there"
+            ),
             Self::SnapshotOver { .. } => {
                 "merge it: virsh blockcommit DOMAIN DISK --active --pivot, then remove the overlay"
                     .into()
@@ -214,6 +225,7 @@ impl Withheld {
             Self::NoBridge(_) => "no-bridge",
             Self::MarkLost { .. } => "mark-lost",
             Self::Transient(_) => "transient",
+            Self::Elsewhere { .. } => "elsewhere",
             Self::SnapshotOver { .. } => "external-snapshot",
             Self::Saved(_) => "managed-save",
             Self::Snapshots(_) => "snapshots",
@@ -269,6 +281,9 @@ impl fmt::Display for Withheld {
             }
             Self::Transient(domain) => {
                 write!(f, "domain {domain} runs and is not defined: it vanishes when it stops")
+            }
+            Self::Elsewhere { domain, host } => {
+                write!(f, "domain {domain} with its UUID is on {host}")
             }
             Self::SnapshotOver { volume, overlay } => {
                 write!(f, "external-snapshot: {overlay} lies over {volume}")

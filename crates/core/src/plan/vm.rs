@@ -9,7 +9,7 @@ use super::{
     wanted::{domain_spec, image_spec},
 };
 use crate::{
-    model::{Accel, DomainState, DomainView, HostView, ImageSpec, Impact, Vm, VmName},
+    model::{Accel, DomainView, HostView, ImageSpec, Impact, Vm, VmName, volume_prefix},
     state::{VmDecision, VmRecord},
 };
 
@@ -66,10 +66,7 @@ impl<'a> Look<'a> {
     }
 
     pub(super) fn runs(&self) -> bool {
-        let runs = |domain: &DomainView| {
-            matches!(domain.state, DomainState::Running | DomainState::Paused)
-        };
-        self.found.is_some_and(runs)
+        self.found.is_some_and(|found| found.state.runs())
     }
 
     /// Says whether it must not be taken away, as the state or its own mark says.

@@ -6,7 +6,7 @@ use freehold_core::{
         Host as _,
         simulated::{SimulatedHost, WorldDomain},
     },
-    model::{DiskSpec, HostView},
+    model::{DiskSpec, DomainState, HostView, volume_prefix},
     state::VmDecision,
 };
 use uuid::Uuid;
@@ -104,4 +104,63 @@ async fn a_disk_that_another_domain_uses_is_not_attached_a_second_time() {
         bed.hosts[&host("rack1")].world().domains.remove(&theirs.spec.uuid);
         bed.converges(2, "once it is given back").await;
     }
+}
+
+/// `virsh migrate --copy-storage-all --persistent`; the source stays defined where told so.
+fn migrate(bed: &Bed, web: &VmDecision, (from, to): (&str, &str), undefine: bool) {
+    let mut source = bed.hosts[&host(from)].world();
+    let mut target = bed.hosts[&host(to)].world();
+    let domain = source.domains[&web.uuid].clone();
+    if undefine {
+        source.domains.remove(&web.uuid);
+    } else {
+        let left = source.domains.get_mut(&web.uuid).unwrap();
+        (left.state, left.runs) = (DomainState::Off, None);
+    }
+    let files = domain.spec.disks.iter().map(|disk| &disk.volume).chain(&domain.spec.seed);
+    for file in files {
+        let view = source.volumes[file].clone();
+        target.volumes.insert(file.clone(), view);
+    }
+    target.domains.insert(web.uuid, domain);
+}
+
+#[tokio::test]
+async fn a_vm_that_lives_on_another_host_is_neither_made_nor_removed() {
+    for undefine in [true, false] {
+        let (bed, web) = applied().await;
+        migrate(&bed, &web, ("rack1", "rack2"), undefine);
+        assert_held(&bed, "elsewhere", "rack2").await;
+        bed.write(&text().without("web"));
+        assert_held(&bed, "elsewhere", "rack2").await;
+        let (before, calls) = (views(&bed).await, bed.fate.calls());
+        held(&bed.destroy(Some(&["web"])).await, "elsewhere", "rack2");
+        assert_eq!((views(&bed).await, bed.fate.calls()), (before, calls));
+        assert!(bed.server.records().contains_key("web.example.org"), "it keeps its name");
+        // Its block follows it by hand: that is no move of its disks.
+        let mut moved = text();
+        moved.vms[0].hosts = vec![2];
+        bed.write(&moved);
+        assert_held(&bed, "elsewhere", "rack2").await;
+        bed.write(&text());
+        let back = bed.hosts[&host("rack2")].world().domains.remove(&web.uuid).unwrap();
+        bed.hosts[&host("rack1")].world().domains.insert(web.uuid, back);
+        let prefix = volume_prefix(bed.fleet().id, web.uuid);
+        let left = |file: &String| !file.starts_with(&prefix);
+        bed.hosts[&host("rack2")].world().volumes.retain(|file, _| left(file));
+        bed.converges(2, "once it is back").await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_off_elsewhere_disturbs_no_vm_that_runs() {
+    let (bed, web) = applied().await;
+    migrate(&bed, &web, ("rack1", "rack2"), false);
+    {
+        let mut world = bed.hosts[&host("rack2")].world();
+        assert!(world.somebody_destroys(web.uuid));
+    }
+    assert!(bed.hosts[&host("rack1")].world().somebody_starts(web.uuid));
+    let plan = bed.plan().await;
+    assert!(plan.is_empty() && plan.held.is_empty(), "{}", plan.text());
 }

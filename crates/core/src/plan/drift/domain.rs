@@ -9,7 +9,8 @@ use super::{
     shape,
 };
 use crate::{
-    model::{DomainState, DomainView, Mark, Seen, VmName},
+    model::{DomainState, DomainView, Mark, VmName},
+    plan::placed::everywhere,
     state::{Applied, VmRecord},
 };
 
@@ -42,11 +43,7 @@ impl Look<'_> {
 
     fn missing(self, vm: &VmName, record: &VmRecord) -> Drift {
         let named = self.view.domains.iter().find(|domain| domain.name == vm.as_str());
-        let has_it = |seen: &Seen| match seen {
-            Seen::Whole(view) => view.domains.iter().any(|domain| domain.uuid == record.uuid),
-            Seen::Unreachable(_) => false,
-        };
-        let elsewhere = self.observed.iter().find(|(_, seen)| has_it(seen));
+        let elsewhere = everywhere(self.observed).find(|(_, domain)| domain.uuid == record.uuid);
         Drift::DomainMissing {
             taken_by: named.map(|domain| domain.uuid),
             seen_on: elsewhere.map(|(host, _)| host.clone()),

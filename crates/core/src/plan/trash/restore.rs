@@ -7,6 +7,7 @@ use super::{
     super::{
         Action, Change, Goal, Object, Reason, Withheld, Work, World,
         draft::HostDraft,
+        placed::everywhere,
         proof,
         vm::{Look, Verdict},
     },
@@ -16,8 +17,8 @@ use super::{
 };
 use crate::{
     model::{
-        DiskName, HostName, Impact, KeptDomain, Mark, Seen, VmName, nvram_name, seed_volume_name,
-        short_uuid, volume_prefix,
+        DiskName, DomainView, HostName, Impact, KeptDomain, Mark, VmName, nvram_name,
+        seed_volume_name, short_uuid, volume_prefix,
     },
     state::{Applied, DiskDecision, VmDecision, VmRecord},
 };
@@ -219,16 +220,14 @@ fn refuse_there(bin: &Bin<'_>, vm: &VmName, kept: &KeptDomain) -> Result<(), Wit
             None => there(format!("vm {other}")),
         };
     }
-    for (host, seen) in bin.world.observed {
-        let Seen::Whole(view) = seen else { continue };
-        let is_it = |name: &str, uuid: Uuid| {
-            uuid == kept.uuid || (host == bin.host && (name == kept.name || name == vm.as_str()))
-        };
-        if let Some(other) = view.domains.iter().find(|other| is_it(&other.name, other.uuid)) {
-            return there(format!("domain {} ({}) on {host}", other.name, other.uuid));
-        }
+    let is_it = |host: &HostName, other: &DomainView| {
+        let named = other.name == kept.name || other.name == vm.as_str();
+        other.uuid == kept.uuid || (host == bin.host && named)
+    };
+    match everywhere(bin.world.observed).find(|(host, other)| is_it(host, other)) {
+        Some((host, other)) => there(format!("domain {} ({}) on {host}", other.name, other.uuid)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Returns the disks of ours that a definition names.
