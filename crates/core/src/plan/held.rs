@@ -74,6 +74,8 @@ pub enum Withheld {
     Protected,
     /// `forget` was said of it, and it is declared.
     Forgotten,
+    /// `forget` was said of it, it is declared, and this volume of its is still there.
+    ForgottenVolume(String),
     /// It lets go of a promise, which is asked for by name.
     Unprotect(VmName),
     /// Something of that name or UUID is somebody else's.
@@ -191,6 +193,11 @@ impl Withheld {
                 "say `protect = false` in its block and apply with --unprotect NAME first".into()
             }
             Self::Forgotten => "take it back: freehold adopt NAME; or remove its block".into(),
+            Self::ForgottenVolume(_) => {
+                "to begin anew, move its files out of the pool; to have it back, define its domain \
+                 on the host, then freehold adopt NAME"
+                    .into()
+            }
             Self::Unprotect(vm) => format!("if that is meant: --unprotect {vm}"),
             Self::Foreign(_) => "rename the VM or network, or remove the other one by hand".into(),
             Self::NotInState(_) => {
@@ -231,6 +238,7 @@ impl Withheld {
             Self::Snapshots(_) => "snapshots",
             Self::Protected => "protected",
             Self::Forgotten => "forgotten",
+            Self::ForgottenVolume(_) => "forgotten-volume",
             Self::Unprotect(_) => "unprotect",
             Self::Foreign(_) => "foreign",
             Self::NotInState(_) => "not-in-state",
@@ -292,6 +300,9 @@ impl fmt::Display for Withheld {
             Self::Snapshots(domain) => write!(f, "domain {domain} has snapshots or checkpoints"),
             Self::Protected => f.write_str("it is protected"),
             Self::Forgotten => f.write_str("it was forgotten, and may live on"),
+            Self::ForgottenVolume(volume) => {
+                write!(f, "it was forgotten, and its volume {volume} is there")
+            }
             Self::Unprotect(_) => f.write_str("lets go of its protection or of a kept disk"),
             Self::NotInState(what) => {
                 write!(f, "{what} bears our mark, the state does not know it")

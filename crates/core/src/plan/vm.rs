@@ -133,11 +133,25 @@ fn refuse_strangers(look: &Look<'_>) -> Result<(), Withheld> {
         return Err(Withheld::NotYet { field: "host".into(), impact: Impact::Rebuild, from, to });
     }
     proof::domain_name(look.world, look.view, look.vm.name.as_str(), look.decision.uuid)?;
-    if look.decision.forgotten && look.record.is_none() {
-        return Err(Withheld::Forgotten);
-    }
+    refuse_forgotten(look)?;
     match look.found {
         Some(found) => proof::domain(look.world, &look.names(), look.record, found),
+        None => Ok(()),
+    }
+}
+
+/// What was forgotten may live on; where nothing of it is left it is as one that was removed.
+fn refuse_forgotten(look: &Look<'_>) -> Result<(), Withheld> {
+    if !look.decision.forgotten || look.record.is_some() {
+        return Ok(());
+    }
+    if look.found.is_some() {
+        return Err(Withheld::Forgotten);
+    }
+    let prefix = volume_prefix(look.world.fleet.id, look.decision.uuid);
+    let mut volumes = look.view.pool.iter().flat_map(|pool| pool.volumes.keys());
+    match volumes.find(|name| name.starts_with(&prefix)) {
+        Some(volume) => Err(Withheld::ForgottenVolume(volume.clone())),
         None => Ok(()),
     }
 }

@@ -80,7 +80,8 @@ impl Decisions {
                 old.is_some_and(|old| old.removed && old.incarnation >= decision.incarnation);
             let away = !applied.vms.contains_key(name);
             decision.removed = away && (decision.removed || buried);
-            decision.forgotten = away && old.is_some_and(|old| old.forgotten);
+            // A fresh clone has no state that says so: then what the lock says holds.
+            decision.forgotten = away && old.map_or(decision.forgotten, |old| old.forgotten);
         }
     }
 

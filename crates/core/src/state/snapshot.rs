@@ -258,12 +258,13 @@ impl Snapshot {
     }
 
     /// A VM that is no longer managed keeps what was decided about it: it still has its address. What
-    /// was published about it is still ours, and goes with the next run.
+    /// was published about it is still ours, and goes with the next run. One that was removed does
+    /// not live on, whoever forgets the disks it left.
     fn forget_vm(&mut self, vm: &VmName) {
-        self.vms.remove(vm);
+        let lived = self.vms.remove(vm).is_some();
         self.kept.retain(|kept| kept.vm != *vm);
         if let Some(decision) = self.decisions.vms.get_mut(vm) {
-            decision.forgotten = true;
+            decision.forgotten |= lived;
         }
     }
 

@@ -15,6 +15,7 @@ mod faults;
 mod foreign;
 mod lint;
 mod lives;
+mod forgotten;
 mod locked;
 mod outside;
 mod promises;
