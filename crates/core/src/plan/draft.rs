@@ -15,7 +15,10 @@ use super::{
     vm::{Look, Verdict, needed_image, vm_verdict},
 };
 use crate::{
-    model::{Host, HostCard, HostName, HostView, ImageName, Impact, NetworkName, Seen, VmName},
+    model::{
+        Host, HostCard, HostName, HostView, ImageName, Impact, NetworkName, Seen, VmName,
+        nvram_name,
+    },
     state::{Fact, VmRecord},
 };
 
@@ -167,7 +170,8 @@ impl HostDraft<'_> {
             || snapshot.networks.get(here).is_some_and(|known| known.values().any(is_gone))
     }
 
-    /// Returns the host's card less the volumes that are gone, or a new one.
+    /// Returns the host's card less the volumes that are gone, or a new one. What the state claims is
+    /// not gone: it may be on its way yet.
     fn card(&self) -> HostCard {
         let pool = self.view.pool.as_ref();
         let known = self.world.snapshot.hosts.get(&self.host.name).copied();
@@ -179,9 +183,22 @@ impl HostDraft<'_> {
         });
         let there = |name: &String| pool.is_some_and(|pool| pool.volumes.contains_key(name));
         if let Some(ours) = card.volumes.get_mut(&self.world.fleet.id.to_string()) {
-            ours.retain(there);
+            let claimed = self.claimed();
+            ours.retain(|name| there(name) || claimed.contains(name));
         }
         card
+    }
+
+    /// Returns the names of all files that the state says are on this host, or may come to be.
+    fn claimed(&self) -> BTreeSet<String> {
+        let (fleet, snapshot) = (self.world.fleet.id, self.world.snapshot);
+        let of_vm = |record: &VmRecord| {
+            let disks = record.disks.iter().map(|disk| disk.volume.clone());
+            disks.chain([record.seed.clone(), nvram_name(fleet, record.uuid)]).collect::<Vec<_>>()
+        };
+        let of_vms = self.placed.made(&self.host.name).iter().flat_map(|(_, record)| of_vm(record));
+        let kept = snapshot.kept.iter().filter(|kept| kept.host == self.host.name);
+        of_vms.chain(kept.map(|kept| kept.volume.clone())).collect()
     }
 
     pub(super) fn hold(&mut self, object: Object, why: Withheld) {

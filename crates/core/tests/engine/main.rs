@@ -12,6 +12,7 @@ mod decide;
 mod drift;
 mod exhaustive;
 mod faults;
+mod fence;
 mod foreign;
 mod lint;
 mod lives;
