@@ -137,8 +137,12 @@ impl HostDraft<'_> {
         if let Some(pool) = pool.filter(|pool| !pool.active) {
             return Some(Withheld::PoolInactive(pool.path.clone()));
         }
-        let known = self.world.snapshot.hosts.get(&self.host.name)?;
+        let known = self.world.snapshot.hosts.get(&self.host.name);
         let card = pool.and_then(|pool| pool.card.as_ref());
+        if let Some(other) = card.and_then(|card| self.same_machine(card)) {
+            return Some(Withheld::SameMachine(other.clone()));
+        }
+        let known = known?;
         // The card is claimed before it is written: a host without one and without anything of
         // ours is one where the run ended in between.
         let begun = self.had_objects();
@@ -150,6 +154,14 @@ impl HostDraft<'_> {
             None if begun => Some(Withheld::Stranger("its pool has no card of ours".into())),
             None => None,
         }
+    }
+
+    /// Two hosts that show one card would each write their own list of volumes over the other's. The
+    /// one that we know by it goes on, if it is one.
+    fn same_machine(&self, card: &HostCard) -> Option<&HostName> {
+        let other = self.placed.same_card(&self.host.name, card)?;
+        let knows = |host| self.world.snapshot.hosts.get(host) == Some(&card.host);
+        (!knows(&self.host.name) || knows(other)).then_some(other)
     }
 
     /// A state that lags behind the card by more than one run is an old copy. By one run it may lag

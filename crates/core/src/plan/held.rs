@@ -32,6 +32,8 @@ pub enum Withheld {
     Unreachable(String),
     /// The host shows no card, or another one, where we had made objects.
     Stranger(String),
+    /// Another host shows the same card: two blocks name one machine, or a pool was copied.
+    SameMachine(HostName),
     /// The host's card tells of later runs than the state: somebody put an old state back.
     OldState {
         /// The serial on the card.
@@ -162,6 +164,11 @@ impl Withheld {
             Self::Stranger(_) => {
                 "is its pool mounted? is it another machine under this name?".into()
             }
+            Self::SameMachine(_) => {
+                "leave one `host` block of a machine; of a copied pool, remove freehold-host.json \
+                 in the copy"
+                    .into()
+            }
             Self::OldState { .. } => {
                 "is .freehold/ an old copy? put the newest one back before you apply".into()
             }
@@ -227,6 +234,7 @@ impl Withheld {
         match self {
             Self::Unreachable(_) => "unreachable",
             Self::Stranger(_) => "stranger",
+            Self::SameMachine(_) => "same-machine",
             Self::OldState { .. } => "old-state",
             Self::PoolInactive(_) => "pool-inactive",
             Self::NoBridge(_) => "no-bridge",
@@ -278,6 +286,7 @@ impl fmt::Display for Withheld {
         match self {
             Self::Unreachable(why) => write!(f, "unreachable: {why}"),
             Self::Stranger(why) => write!(f, "not the host we knew: {why}"),
+            Self::SameMachine(other) => write!(f, "it shows the same card as host {other}"),
             Self::OldState { card, state } => {
                 write!(f, "its card knows serial {card} of this fleet, the state is at {state}")
             }

@@ -37,3 +37,46 @@ async fn a_volume_that_comes_late_stays_on_the_card() {
     assert_eq!(bed.destroy(None).await.exit(), Exit::Done);
     bed.check_destroyed();
 }
+
+#[tokio::test]
+async fn two_blocks_of_one_machine_do_not_share_its_card() {
+    let bed = Bed::new(&Text::new(2, vec![VmText::new("web")]));
+    bed.converges(2, "before").await;
+    {
+        let (first, second) = (&bed.hosts[&host("rack1")], &bed.hosts[&host("rack2")]);
+        let (first, mut second) = (first.world(), second.world());
+        second.pool = first.pool;
+        second.pool_path.clone_from(&first.pool_path);
+        second.card.clone_from(&first.card);
+    }
+    {
+        // Both show the same domain, and it is off: that is no other one.
+        let (first, second) = (&bed.hosts[&host("rack1")], &bed.hosts[&host("rack2")]);
+        let uuid = bed.decided().vms[&vm("web")].uuid;
+        assert!(first.world().somebody_destroys(uuid));
+        let domains = first.world().domains.clone();
+        second.world().domains = domains;
+        let plan = bed.plan().await;
+        assert!(plan.text().contains("vm web (not running: start)"), "{}", plan.text());
+        second.world().domains.clear();
+        assert!(first.world().somebody_starts(uuid));
+    }
+    let mut more = Text::new(2, vec![VmText::new("web"), VmText::new("late").on(&[2])]);
+    more.vms.push(VmText::new("db"));
+    bed.write(&more);
+    let ran = bed.apply(&all()).await;
+    assert_eq!((code(&ran, "host rack2"), code(&ran, "vm late")), ("same-machine", "needs"));
+    let why = ran.why("host rack2").unwrap();
+    assert!(why.to_string().contains("rack1"), "{why}");
+    assert!(why.hint().is_some_and(|hint| hint.contains("`host` block")), "{why}");
+    assert_eq!(bed.hosts[&host("rack2")].calls().len(), 0);
+    assert!(bed.snapshot().vms.contains_key(&vm("db")), "the one we know goes on");
+    // Where neither is known, neither is believed.
+    bed.lose_state();
+    let calls = bed.fate.calls();
+    let ran = bed.apply(&all()).await;
+    for rack in ["host rack1", "host rack2"] {
+        assert_eq!(code(&ran, rack), "same-machine", "{}", ran.plan.text());
+    }
+    assert_eq!((bed.fate.calls(), ran.exit()), (calls, Exit::Part));
+}
