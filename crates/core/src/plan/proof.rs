@@ -39,6 +39,8 @@ pub(super) fn domain(
         Some(_) if record.is_none_or(|record| record.uuid != found.uuid) => {
             Err(Withheld::NotInState(format!("domain {}", found.name)))
         }
+        // Whatever is done to it would be gone with it.
+        Some(_) if !found.persistent => Err(Withheld::Transient(found.name.clone())),
         Some(_) => Ok(()),
     }
 }

@@ -101,11 +101,9 @@ impl Hands {
         !self.undo.lock().unwrap().is_empty()
     }
 
-    /// Says whether a domain is saved to disk, or runs without a definition: libvirt refuses each
-    /// time what the plan wants of it.
+    /// Says whether a domain is saved to disk: libvirt refuses each time what the plan wants of it.
     pub(crate) fn stand_in_the_way(&self) -> bool {
-        let in_the_way = |undo: &Undo| matches!(undo, Undo::Save(..) | Undo::Definition(..));
-        self.undo.lock().unwrap().iter().any(in_the_way)
+        self.undo.lock().unwrap().iter().any(|undo| matches!(undo, Undo::Save(..)))
     }
 
     /// Does something to one of our objects, if there is one to do it to.

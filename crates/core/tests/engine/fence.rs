@@ -80,3 +80,28 @@ async fn two_blocks_of_one_machine_do_not_share_its_card() {
     }
     assert_eq!((bed.fate.calls(), ran.exit()), (calls, Exit::Part));
 }
+
+#[tokio::test]
+async fn a_domain_that_runs_and_is_not_defined_is_left_alone() {
+    let text = || Text::new(1, vec![VmText::new("web"), VmText::new("db")]);
+    let mut changed = text();
+    changed.vms[0].memory = "512MiB";
+    for now in [text(), changed, text().without("web")] {
+        let bed = Bed::new(&text());
+        bed.converges(2, "before").await;
+        let uuid = bed.decided().vms[&vm("web")].uuid;
+        let rack = &bed.hosts[&host("rack1")];
+        assert!(rack.world().somebody_undefines(uuid));
+        bed.write(&now);
+        let calls = bed.fate.calls();
+        for _ in 0..2 {
+            let ran = bed.apply(&all()).await;
+            assert_eq!(code(&ran, "vm web"), "transient");
+            let hint = ran.why("vm web").unwrap().hint().unwrap();
+            assert!(hint.contains("virsh define"), "{hint}");
+            assert_eq!((ran.exit(), bed.fate.calls()), (Exit::Part, calls), "{}", ran.plan.text());
+        }
+        rack.world().domains.get_mut(&uuid).unwrap().persistent = true;
+        bed.converges(2, "once it is defined").await;
+    }
+}
