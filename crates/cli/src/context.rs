@@ -180,6 +180,7 @@ impl<'a> Prepared<'a> {
             fleet,
             decisions: &self.decisions,
             snapshot: &self.snapshot,
+            lag: self.context.store.lag(&self.snapshot),
             observed: &self.reached.observed,
             goal: &self.goal,
             scope: &self.scope,

@@ -128,6 +128,7 @@ fn plan(fleet: &Fleet, guests: &Guests, observed: &Observed) -> Outcome<Times> {
         fleet,
         decisions: &decisions,
         snapshot: &snapshot,
+        lag: 0,
         observed,
         goal: &Goal::Converge,
         scope: &Scope::default(),

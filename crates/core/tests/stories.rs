@@ -71,6 +71,7 @@ impl Story {
             fleet: &self.fleet,
             decisions: &self.decisions,
             snapshot: &self.snapshot,
+            lag: 0,
             observed: &self.observed,
             goal: &Goal::Converge,
             scope: &Scope::default(),

@@ -164,12 +164,13 @@ impl HostDraft<'_> {
         (!knows(&self.host.name) || knows(other)).then_some(other)
     }
 
-    /// A state that lags behind the card by more than one run is an old copy. By one run it may lag
-    /// when that run's journal was lost; what that run made is not in the state and stays.
+    /// A state that lags behind the card is an old copy: the journal of a run is on the disk before
+    /// any card is written, and is folded in before anything is planned. Where that journal was put
+    /// aside the state lags by one run; what that run made is not in the state and stays.
     fn old_state(&self, card: &HostCard) -> Option<Withheld> {
         let state = self.world.snapshot.serial;
         let card = *card.fleets.get(&self.world.fleet.id.to_string())?;
-        (card > state + 1).then_some(Withheld::OldState { card, state })
+        (card > state + self.world.lag).then_some(Withheld::OldState { card, state })
     }
 
     /// Says whether the state knows of anything that was made here once there was a card: VMs, kept

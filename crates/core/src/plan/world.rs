@@ -17,6 +17,8 @@ pub struct World<'a> {
     pub decisions: &'a Decisions,
     /// What was done.
     pub snapshot: &'a Snapshot,
+    /// By how many runs the state may lag behind the hosts: by one whose journal was lost.
+    pub lag: u64,
     /// What was seen.
     pub observed: &'a Observed,
     /// What this run is for.

@@ -1,6 +1,11 @@
 //! What a journal says, read back: a killed run folded into the state.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+};
 
 use uuid::Uuid;
 
@@ -62,6 +67,18 @@ pub(super) fn standing(path: &Path, snapshot: &Snapshot) -> Result<Option<Standi
             hint: "run this again: it is taken in when a run begins".into(),
         }),
         Err(error) => Err(error),
+    }
+}
+
+/// Returns the serial of the run that a journal is of; `None` where there is none that says so.
+pub(super) fn serial_of(path: &Path) -> Option<u64> {
+    let mut first = Vec::new();
+    BufReader::new(File::open(path).ok()?).read_until(b'\n', &mut first).ok()?;
+    let first = str::from_utf8(first.strip_suffix(b"\n")?).ok()?;
+    let mut reader = Reader { path, chain: Chain::is_sealed(first).then(Chain::default) };
+    match reader.line(0, first).ok()? {
+        Line::Begin { serial, .. } => Some(serial),
+        _ => None,
     }
 }
 

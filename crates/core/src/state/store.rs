@@ -75,6 +75,13 @@ impl LocalStore {
         read().or_else(again)
     }
 
+    /// Returns by how many runs a state may lag behind the hosts: by none where the journal of the
+    /// last run is in it, by one where that journal was put aside, or is of a run that goes on.
+    pub fn lag(&self, snapshot: &Snapshot) -> u64 {
+        let known = replay::serial_of(&self.path("journal.jsonl"));
+        u64::from(known.is_none_or(|serial| serial > snapshot.serial))
+    }
+
     /// Takes the lock and reads the state. `command` is what others are told runs here.
     pub fn lock(&self, command: &str) -> Result<Session, StateError> {
         let write = |path: &Path, source| StateError::Write { path: path.to_owned(), source };
@@ -214,6 +221,26 @@ mod tests {
         killed_run(&store).await;
         let session = store.lock("test").unwrap();
         assert_eq!((session.snapshot.serial, session.snapshot.hosts.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_state_lags_where_the_journal_of_the_last_run_is_not_in_it() {
+        let (_folder, store) = store();
+        let mut session = store.lock("test").unwrap();
+        let journal = session.begin().unwrap();
+        assert_eq!(store.lag(&session.snapshot), 1, "the run goes on");
+        session.save(session.snapshot.clone()).unwrap();
+        assert_eq!(store.lag(&session.snapshot), 0);
+        session.save(session.snapshot.clone()).unwrap();
+        assert_eq!(store.lag(&session.snapshot), 0, "nothing was done since");
+        drop(journal);
+        let path = store.path("journal.jsonl");
+        for damage in ["", "{}\n", "nothing of ours\n"] {
+            fs::write(&path, damage).unwrap();
+            assert_eq!(store.lag(&session.snapshot), 1, "{damage:?}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(store.lag(&session.snapshot), 1, "it was put aside");
     }
 
     #[tokio::test]

@@ -69,6 +69,7 @@ pub(crate) struct Prepared {
     pub(crate) reached: Reached,
     goal: Goal,
     pub(crate) scope: Scope,
+    lag: u64,
     stamp: String,
     ids: u128,
 }
@@ -85,6 +86,7 @@ impl Prepared {
             fleet: &self.fleet,
             decisions: &self.decisions,
             snapshot: &self.snapshot,
+            lag: self.lag,
             observed: &self.reached.observed,
             goal: &self.goal,
             scope: &self.scope,
@@ -141,7 +143,8 @@ impl Bed {
         let stamp = format!("20261122T{number:06}Z");
         let ids = u128::from(number);
         let scope = Scope::default();
-        Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, scope, stamp, ids })
+        let lag = self.store().lag(&snapshot);
+        Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, scope, lag, stamp, ids })
     }
 
     /// Plans without doing anything.

@@ -2,7 +2,7 @@
 
 use freehold_core::{model::DomainState, plan::Withheld, state::StateError};
 
-use crate::bed::{Bed, Exit, Hand, Text, Trick, VmText, all, host};
+use crate::bed::{Bed, Exit, Hand, Text, Trick, VmText, all, host, vm};
 
 /// How many changing calls the first run of the usual fleet makes.
 const CALLS: usize = 26;
@@ -90,7 +90,7 @@ async fn a_copy_of_the_folder_with_an_older_state_touches_nothing() {
 }
 
 #[tokio::test]
-async fn a_copy_that_is_one_run_behind_touches_no_vm_and_no_disk() {
+async fn a_copy_that_is_one_run_behind_touches_no_host() {
     let mut more = Text::usual();
     more.vms.push(VmText::new("mail").on(&[2]).data(true));
     for text in [Text::usual().without("web"), Text::usual().without("db"), more] {
@@ -101,16 +101,80 @@ async fn a_copy_that_is_one_run_behind_touches_no_vm_and_no_disk() {
             let rival = bed.rival();
             bed.write(&text);
             assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
+            let (card, state) = (bed.snapshot().serial, rival.snapshot().serial);
+            assert_eq!(card, state + 1);
+            let written = |rack: &str| {
+                let world = bed.hosts[&host(rack)].world();
+                let fleets = world.card.as_ref().map(|card| card.fleets.clone());
+                fleets.is_some_and(|fleets| fleets.values().any(|serial| *serial == card))
+            };
             let things = |rack: &str| {
                 let world = bed.hosts[&host(rack)].world();
                 let domains: Vec<_> = world.domains.values().map(|it| it.spec.clone()).collect();
-                (domains, world.volumes.clone())
+                (domains, world.volumes.clone(), world.card.clone())
             };
             let before = ["rack1", "rack2"].map(things);
             rival.write(&late);
-            rival.apply(&all()).await;
+            let ran = rival.apply(&all()).await;
+            let fenced: Vec<_> = ["rack1", "rack2"].into_iter().filter(|it| written(it)).collect();
+            assert!(!fenced.is_empty(), "the last run wrote no card");
+            for rack in fenced {
+                let why = ran.why(&format!("host {rack}"));
+                assert_eq!(why, Some(&Withheld::OldState { card, state }), "{rack}");
+            }
+            assert_eq!((ran.exit(), ran.plan.changes.len()), (Exit::Part, 0), "{:?}", ran.plan);
             assert_eq!(["rack1", "rack2"].map(things), before);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_one_run_behind_changes_no_vm_back() {
+    let text = |memory| {
+        let mut text = Text::new(1, vec![VmText::new("web"), VmText::new("db")]);
+        text.vms[0].memory = memory;
+        text
+    };
+    let bed = Bed::new(&text("256MiB"));
+    bed.converges(2, "before").await;
+    let rival = bed.rival();
+    let mut later = text("512MiB");
+    later.vms.push(VmText::new("mail"));
+    bed.write(&later);
+    assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
+    let ran = rival.apply(&all()).await;
+    assert!(
+        matches!(ran.why("host rack1"), Some(Withheld::OldState { .. })),
+        "{:?}",
+        ran.plan.held
+    );
+    assert_eq!(rival.fate.calls(), 0);
+    bed.check("nobody was there").await;
+}
+
+#[tokio::test]
+async fn a_journal_that_was_put_aside_shuts_no_host() {
+    let base = Bed::new(&Text::usual());
+    base.converges(2, "before").await;
+    let mut more = Text::usual();
+    more.vms.push(VmText::new("mail").on(&[2]));
+    base.write(&more);
+    for k in 0..5 {
+        let bed = base.fork();
+        bed.fate.spoil(k, Trick::KillAfterOutcome);
+        assert_eq!(bed.apply(&all()).await.exit(), Exit::Killed);
+        // Damaged, it was moved as the hint says.
+        std::fs::remove_file(bed.store().path("journal.jsonl")).unwrap();
+        bed.witness.state_is_lost();
+        for _ in 0..2 {
+            let ran = bed.apply(&all()).await;
+            assert!(ran.why("host rack2").is_none(), "{k}: {}", ran.plan.text());
+        }
+        let mut calm = Text::usual();
+        calm.vms.push(VmText::new("late").on(&[2]));
+        bed.write(&calm);
+        bed.apply(&all()).await;
+        assert!(bed.snapshot().vms.contains_key(&vm("late")), "{k}: others go on");
     }
 }
 

@@ -92,7 +92,7 @@ impl Witness {
         (self.judged.load(Ordering::Relaxed), self.deeds.load(Ordering::Relaxed))
     }
 
-    pub(super) fn state_is_lost(&self) {
+    pub(crate) fn state_is_lost(&self) {
         self.lost.store(true, Ordering::Relaxed);
         *self.serials.lock().unwrap() = Default::default();
     }
