@@ -12,7 +12,10 @@ use super::{
     found,
     patch::patched,
     storage::our_pool,
-    xml::{self, MARK, NICS, PREFIX, Tag, mark as mark_tag, mark_in, mark_of, parse, parsed},
+    xml::{
+        self, MARK, NICS, PREFIX, Tag, mark as mark_tag, mark_element, mark_in, mark_of, parse,
+        parsed,
+    },
 };
 use crate::{
     host::trouble::Trouble,
@@ -200,8 +203,8 @@ fn rename(connect: &Connect, domain: &Domain, name: &str) -> Result<(), CallErro
 /// Returns the interfaces that the mark on a domain names, if it does.
 fn nics_of(definition: &str) -> Result<Option<String>, Trouble> {
     let document = parsed(definition)?;
-    let mut marks = document.descendants().filter(|node| node.has_tag_name((MARK, "mark")));
-    Ok(marks.find_map(|mark| mark.attribute(NICS)).map(str::to_owned))
+    let mark = mark_element(document.root_element());
+    Ok(mark.and_then(|mark| mark.attribute(NICS)).map(str::to_owned))
 }
 
 /// Writes a mark into the definition and, where one runs, into the machine's own.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use roxmltree::Document;
 use xmltree::Element;
 
 use super::{
     storage::POOL,
-    xml::{attribute, bytes, elements, mark_of, parse, parsed, text},
+    xml::{attribute, bytes, children, elements, mark_of, parse, parsed, text},
 };
 use crate::{
     host::trouble::Trouble,
@@ -156,8 +157,10 @@ pub(super) fn fingerprint(definition: &str) -> Digest {
     let mut done = 0;
     // What cannot be read is known again to the letter.
     let document = parsed(definition).ok();
-    let nodes = document.iter().flat_map(|document| document.descendants());
-    for controller in nodes.filter(|node| node.has_tag_name("controller")) {
+    let root = document.as_ref().map(Document::root_element);
+    let devices = root.into_iter().flat_map(|root| children(root, "devices"));
+    // Children of one parent never overlap.
+    for controller in devices.flat_map(|devices| children(devices, "controller")) {
         let range = controller.range();
         rest.push_str(&definition[done..range.start]);
         controllers.push(&definition[range.clone()]);

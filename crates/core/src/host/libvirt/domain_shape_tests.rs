@@ -155,3 +155,18 @@ fn a_definition_is_known_again_when_libvirt_sorts_its_controllers() {
     assert_ne!(seen, with(&format!("{disk}\n{disk}\n{pci}\n{usb}\n")));
     assert_ne!(fingerprint("<no"), fingerprint("<no xml"));
 }
+
+#[test]
+fn only_its_devices_are_a_domains_controllers() {
+    let with = |metadata: &str, devices: &str| {
+        let metadata = format!("<metadata>{metadata}</metadata>");
+        fingerprint(&format!("<domain>{metadata}<devices>{devices}</devices></domain>"))
+    };
+    let [usb, pci] = ["<controller type='usb'/>", "<controller type='pci'/>"];
+    let nested = "<a:controller xmlns:a='u'><a:controller/><b/></a:controller>";
+    assert_eq!(with(nested, &format!("{usb}{pci}")), with(nested, &format!("{pci}{usb}")));
+    let order = |first: &str, second: &str| {
+        with(&format!("<a:x xmlns:a='u'>{first}{second}</a:x>"), &format!("{usb}{pci}"))
+    };
+    assert_ne!(order(usb, pci), order(pci, usb), "another tool's order may mean something");
+}

@@ -87,7 +87,13 @@ impl<'a> Edits<'a> {
         let whole = &self.text[parent.range()];
         if whole.ends_with("/>") {
             let name = &self.text[parent.range().start + 1..self.end_of_name(parent)];
-            self.splice(end - 2..end, format!(">\n{}\n</{name}>", tag.xml()?));
+            let (close, new) = (format!("\n</{name}>"), format!("\n{}", tag.xml()?));
+            let opened = self.splices.iter_mut().find(|(range, _)| *range == (end - 2..end));
+            match opened {
+                // It is empty no more.
+                Some((_, with)) => with.insert_str(with.len() - close.len(), &new),
+                None => self.splice(end - 2..end, format!(">{new}{close}")),
+            }
         } else {
             let at = parent.range().start + whole.rfind("</").unwrap_or(whole.len());
             self.splice(at..at, format!("\n{}\n", tag.xml()?));
@@ -179,8 +185,9 @@ mod tests {
             edits.put_after(child(root, "b"), &tag("d")).unwrap();
             edits.put_after(child(root, "b"), &tag("e")).unwrap();
             edits.append(child(root, "c"), &tag("f")).unwrap();
+            edits.append(child(root, "c"), &tag("g")).unwrap();
         });
-        let body = "<b>2</b>\n<d />\n<e />\n  <!-- c --><c>\n<f />\n</c>";
+        let body = "<b>2</b>\n<d />\n<e />\n  <!-- c --><c>\n<f />\n<g />\n</c>";
         assert_eq!(text, format!("<a n:y='2' xmlns:n='urn:n'>\n  {body}\n</a>"));
         let text = edited(|edits, root| {
             edits.remove(child(root, "b"));

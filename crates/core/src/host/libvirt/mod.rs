@@ -12,6 +12,8 @@ mod edit;
 mod kept;
 mod network_xml;
 mod networks;
+#[cfg(test)]
+mod odd_tests;
 mod patch;
 mod raw_domain;
 mod storage;

@@ -8,7 +8,7 @@ use super::{
     domain_xml::{cdrom, cpu_mode, disk, domain_mark, domain_type, interface, scsi_controller},
     edit::Edits,
     storage::POOL,
-    xml::{self, MARK, parsed, tag},
+    xml::{self, child, children, mark_element, parsed, tag},
 };
 use crate::{
     host::trouble::Trouble,
@@ -44,14 +44,6 @@ struct Patch<'a, 'x> {
     devices: Node<'x, 'a>,
     spec: &'a DomainSpec,
     pool: &'a str,
-}
-
-fn child<'x, 'a>(parent: Node<'x, 'a>, name: &str) -> Option<Node<'x, 'a>> {
-    parent.children().find(|node| node.has_tag_name(name))
-}
-
-fn children<'x, 'a>(parent: Node<'x, 'a>, name: &'x str) -> impl Iterator<Item = Node<'x, 'a>> {
-    parent.children().filter(move |node| node.has_tag_name(name))
 }
 
 /// Returns the attribute of an element's first child of that name.
@@ -227,7 +219,7 @@ impl<'a, 'x> Patch<'a, 'x> {
     /// not say, those that a VM of its name is given.
     fn our_macs(&self) -> BTreeSet<Mac> {
         const MOST: usize = 16;
-        if let Some(named) = self.marked().and_then(|mark| mark.attribute(xml::NICS)) {
+        if let Some(named) = mark_element(self.root).and_then(|mark| mark.attribute(xml::NICS)) {
             return named.split_whitespace().filter_map(|mac| mac.parse().ok()).collect();
         }
         let Mark { fleet, name, .. } = &self.spec.mark;
@@ -250,13 +242,9 @@ impl<'a, 'x> Patch<'a, 'x> {
         Ok(())
     }
 
-    fn marked(&self) -> Option<Node<'x, 'a>> {
-        child(self.root, "metadata")?.children().find(|node| node.has_tag_name((MARK, "mark")))
-    }
-
     fn mark(&mut self) -> Result<(), Trouble> {
         let wanted = domain_mark(self.spec);
-        match (self.marked(), child(self.root, "metadata")) {
+        match (mark_element(self.root), child(self.root, "metadata")) {
             (Some(mark), _) if wanted.has_attributes_of(mark) => Ok(()),
             (Some(mark), _) => self.edits.replace(mark, &wanted),
             (None, Some(metadata)) => self.edits.append(metadata, &wanted),
@@ -274,10 +262,11 @@ impl<'a, 'x> Patch<'a, 'x> {
 
 /// `vda` is 0, `vdz` 25, `vdaa` 26.
 fn index_of(target: &str, prefix: &str) -> Option<usize> {
-    let letters = target.strip_prefix(prefix).filter(|letters| !letters.is_empty())?;
+    // A longer one is nobody's next.
+    let letters = target.strip_prefix(prefix).filter(|letters| (1..=4).contains(&letters.len()))?;
     let index = letters.bytes().try_fold(0_usize, |index, letter| {
         let digit = letter.is_ascii_lowercase().then(|| usize::from(letter - b'a') + 1)?;
-        index.checked_mul(26)?.checked_add(digit)
+        Some(index * 26 + digit)
     })?;
     Some(index - 1)
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, io::Cursor};
 
+use roxmltree::{ExpandedName, Node};
 use xmltree::{Element, Namespace, XMLNode};
 
 use crate::{
@@ -64,7 +65,7 @@ impl Tag {
     }
 
     /// Says whether an element has the same attributes, and no others.
-    pub(super) fn has_attributes_of(&self, there: roxmltree::Node<'_, '_>) -> bool {
+    pub(super) fn has_attributes_of(&self, there: Node<'_, '_>) -> bool {
         let wanted = self.0.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let there: BTreeMap<_, _> =
             there.attributes().map(|attribute| (attribute.name(), attribute.value())).collect();
@@ -104,6 +105,30 @@ pub(super) fn parsed(xml: &str) -> Result<roxmltree::Document<'_>, Trouble> {
 /// Returns the mark that an object bears by its XML.
 pub(super) fn mark_in(xml: &str) -> Result<Option<Mark>, Trouble> {
     Ok(mark_of(&parse(xml)?))
+}
+
+/// Returns an element's children of a name, in no namespace: what lies in others' metadata is theirs,
+/// however it is called.
+pub(super) fn children<'x, 'a>(
+    parent: Node<'x, 'a>,
+    name: &'x str,
+) -> impl Iterator<Item = Node<'x, 'a>> {
+    parent.children().filter(move |node| is_called(*node, name))
+}
+
+/// Returns an element's first child of a name.
+pub(super) fn child<'x, 'a>(parent: Node<'x, 'a>, name: &str) -> Option<Node<'x, 'a>> {
+    parent.children().find(|node| is_called(*node, name))
+}
+
+fn is_called(node: Node<'_, '_>, name: &str) -> bool {
+    // `has_tag_name("x")` would be true of another's `<y:x>`, too.
+    node.is_element() && node.tag_name() == ExpandedName::from(name)
+}
+
+/// Returns the mark of an object of libvirt, as it stands in its XML.
+pub(super) fn mark_element<'x, 'a>(root: Node<'x, 'a>) -> Option<Node<'x, 'a>> {
+    child(root, "metadata")?.children().find(|node| node.has_tag_name((MARK, "mark")))
 }
 
 /// Returns the mark that an object of libvirt bears.
