@@ -11,7 +11,8 @@ use crate::model::{HostCard, Size, VolumeView};
 /// How much of each file is read: a header and the name of the file under it.
 const HEAD: usize = 2048;
 
-/// Names with a leading dot (staging, consoles, the card's temporary) are not volumes.
+/// Names with a leading dot (staging, consoles, the card's temporary) are not volumes. A link is the
+/// file it leads to, a name is whatever somebody called his file: `-`, two lines, no UTF-8.
 const SCRIPT: &str = r#"
     cd -- "$1" || exit 44; card=$2; head=$3; shift 3;
     stat -f -c 'free %a %S' . || exit 1;
@@ -20,14 +21,14 @@ const SCRIPT: &str = r#"
       text=$(cat -- "$card") || exit 1; printf 'card %s\n%s' "${#text}" "$text";
     fi;
     set --; shut=; ls >/dev/null || exit 1;
-    for f in *; do
-      if [ -f "$f" ] && [ "$f" != "$card" ]; then
-        if [ -r "$f" ]; then set -- "$@" "$f"; else shut="$shut/$f"; fi;
+    for f in ./*; do
+      if [ -f "$f" ] && [ "$f" != "./$card" ]; then
+        if [ -r "$f" ]; then set -- "$@" "$f"; else shut="$shut${f#.}"; fi;
       fi;
     done;
-    printf 'shut %s\n' "$shut"; printf 'open %s\n' "$#";
+    printf 'shut %s\n%s' "${#shut}" "$shut"; printf 'open %s\n' "$#";
     if [ $# -gt 0 ]; then
-      stat --printf '%s %b %B %n\n' -- "$@" && head -v -c "$head" -- "$@" || exit 45;
+      stat -L --printf '%s %b %B %n\0' -- "$@" && head -v -c "$head" -- "$@" || exit 45;
     fi
 "#;
 
@@ -85,8 +86,9 @@ pub(crate) fn read(output: &[u8], pool: &str) -> Result<Option<Listing>, Trouble
                 listing.card = Some(card_of(card)?);
             }
             "shut" => {
-                let names = value.split('/').filter(|name| !name.is_empty());
-                listing.shut = names.map(str::to_owned).collect();
+                let length = value.parse().map_err(Trouble::failed)?;
+                let names = rest.take(length).ok_or_else(cut_short)?.split(|byte| *byte == b'/');
+                listing.shut = names.filter(|name| !name.is_empty()).map(told).collect();
             }
             "open" => {
                 let count = value.parse().map_err(Trouble::failed)?;
@@ -121,14 +123,27 @@ fn free(value: &str) -> Option<Size> {
     Some(Size::from_bytes(bytes))
 }
 
+/// Returns a file's name as it is told: one that no terminal could show, none of ours, is written in
+/// ASCII behind `./`, which no name begins with.
+fn told(name: &[u8]) -> String {
+    match std::str::from_utf8(name) {
+        Ok(name) if !name.contains(char::is_control) => name.to_owned(),
+        _ => format!("./{}", name.escape_ascii()),
+    }
+}
+
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
     fn line(&mut self) -> Option<&'a str> {
-        let end = self.0.iter().position(|byte| *byte == b'\n')?;
-        let (line, rest) = self.0.split_at(end);
+        std::str::from_utf8(self.until(b'\n')?).ok()
+    }
+
+    fn until(&mut self, end: u8) -> Option<&'a [u8]> {
+        let end = self.0.iter().position(|byte| *byte == end)?;
+        let (taken, rest) = self.0.split_at(end);
         self.0 = &rest[1..];
-        std::str::from_utf8(line).ok()
+        Some(taken)
     }
 
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -141,8 +156,8 @@ impl<'a> Bytes<'a> {
     fn volumes(&mut self, count: usize, pool: &str) -> Option<BTreeMap<String, VolumeView>> {
         let mut files = Vec::new();
         for _ in 0..count {
-            let mut words = self.line()?.splitn(4, ' ');
-            let mut number = || words.next()?.parse::<u64>().ok();
+            let mut words = self.until(0)?.splitn(4, |byte| *byte == b' ');
+            let mut number = || std::str::from_utf8(words.next()?).ok()?.parse::<u64>().ok();
             let (size, blocks, block) = (number()?, number()?, number()?);
             files.push((size, Size::from_bytes(blocks.checked_mul(block)?), words.next()?));
         }
@@ -151,11 +166,12 @@ impl<'a> Bytes<'a> {
             if index > 0 {
                 self.take(1).filter(|byte| *byte == b"\n")?;
             }
-            let title = format!("==> {name} <==");
-            self.line().filter(|line| *line == title)?;
+            let title = [b"==> ", name, b" <==\n"].concat();
+            self.take(title.len()).filter(|line| *line == title)?;
             let length = usize::try_from(size).unwrap_or(usize::MAX).min(HEAD);
             let head = self.take(length)?;
-            volumes.insert(name.to_owned(), view(head, size, used, pool));
+            let name = told(name.strip_prefix(b"./")?);
+            volumes.insert(name, view(head, size, used, pool));
         }
         self.0.is_empty().then_some(volumes)
     }
@@ -218,9 +234,45 @@ mod tests {
         assert_eq!(listing.volumes["c"].capacity, Size::default());
     }
 
+    /// Runs the command here, as the host would.
+    fn listed(dir: &std::path::Path) -> Listing {
+        let pool = dir.to_str().unwrap();
+        let words = command(pool, &[]).unwrap().words();
+        let output = std::process::Command::new(&words[0]).args(&words[1..]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        read(&output.stdout, pool).unwrap().expect("nothing changed meanwhile")
+    }
+
+    #[test]
+    fn links_and_odd_names_do_not_hide_the_rest() {
+        use std::os::unix::{ffi::OsStrExt as _, fs::symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &[u8]| dir.path().join(std::ffi::OsStr::from_bytes(name));
+        let mut overlay = vec![0; 4096];
+        overlay[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
+        overlay[8..16].copy_from_slice(&600_u64.to_be_bytes());
+        overlay[16..20].copy_from_slice(&8_u32.to_be_bytes());
+        overlay[600..608].copy_from_slice(b"/img/one");
+        for name in [&b"-"[..], b"-n", b"a", b"cl\xf4ne", b"one\ntwo", b"\x1b[2J", b"\xc3\xa9"] {
+            std::fs::write(at(name), &overlay).unwrap();
+        }
+        symlink(at(b"a"), at(b"link")).unwrap();
+        symlink("/no/such/file", at(b"nowhere")).unwrap();
+        symlink("/", at(b"root")).unwrap();
+        let volumes = listed(dir.path()).volumes;
+        let names: Vec<_> = volumes.keys().map(String::as_str).collect();
+        let odd = ["./\\x1b[2J", "./cl\\xf4ne", "./one\\ntwo"];
+        assert_eq!(names, ["-", "-n", odd[0], odd[1], odd[2], "a", "link", "\u{e9}"]);
+        let size = Size::from_bytes(4096);
+        let whole = |volume: &VolumeView| volume.used <= Size::from_bytes(8192);
+        assert!(volumes.values().all(|volume| whole(volume)), "{size}: {volumes:#?}");
+        let over = |volume: &VolumeView| volume.backing.as_deref() == Some("/img/one");
+        assert!(volumes.values().all(over), "{volumes:#?}");
+    }
+
     #[test]
     fn a_file_that_changes_meanwhile_is_seen() {
-        let output = b"free 1 4096\nshut \nopen 1\n9 8 512 a\n==> a <==\nshort";
+        let output = b"free 1 4096\nshut 0\nopen 1\n9 8 512 ./a\0==> ./a <==\nshort";
         assert_eq!(read(output, "/p").unwrap(), None);
         assert!(read(b"free 1 4096\n", "/p").is_err());
         assert!(read(b"", "/p").is_err());

@@ -68,6 +68,7 @@ impl RealHost {
     async fn list(&self, bridges: &[String]) -> Result<Result<Listing, Trouble>, Trouble> {
         const TRIES: u64 = 10;
         let command = listing::command(&self.pool, bridges)?;
+        let mut why = String::new();
         for again in 0..TRIES {
             // Other fleets may be at work in the same pool.
             tokio::time::sleep(std::time::Duration::from_millis(20 * again)).await;
@@ -77,8 +78,9 @@ impl RealHost {
                     if let Some(listing) = listing::read(&output.stdout, &self.pool)? {
                         return Ok(Ok(listing));
                     }
+                    "a file grew or shrank".clone_into(&mut why);
                 }
-                CHANGED => {}
+                CHANGED => why = output.complaint(),
                 NO_DIRECTORY => return Ok(Err(output.trouble())),
                 _ => {
                     let hint = format!("the SSH user must own {}", self.pool);
@@ -86,7 +88,8 @@ impl RealHost {
                 }
             }
         }
-        Ok(Err(Trouble::failed("the pool's directory changed all the time while it was read")))
+        let changed = "the pool's directory changed all the time while it was read";
+        Ok(Err(Trouble::failed(format!("{changed}: {why}"))))
     }
 
     async fn bridges(&self, bridges: &[String]) -> Result<Vec<String>, Trouble> {
@@ -110,7 +113,8 @@ impl RealHost {
         }
         match missing.first() {
             None => Ok(listing),
-            Some(name) => Err(Trouble::failed(format!("{}/{name} cannot be read", self.pool))),
+            Some(name) => Err(Trouble::failed(format!("{}/{name} cannot be read", self.pool))
+                .hint("let the SSH user read it, or move it out of the pool")),
         }
     }
 
