@@ -148,7 +148,8 @@ pub trait Host: Send + Sync + fmt::Debug {
     fn kept_domain(&self, xml: &str) -> Result<KeptDomain, HostError>;
 
     /// Undefines a domain that is off; its NVRAM and TPM state stay. One that is not there is left alone.
-    /// Refused where something of the user's would be lost: a saved run, snapshots.
+    /// Refused where something of the user's would be lost: a saved run, snapshots, on libvirt before
+    /// 8.9 a TPM's state.
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError>;
 
     /// Returns the last lines of a domain's serial console, as far as they were kept.

@@ -179,6 +179,14 @@ pub(super) fn is_attached_to(xml: &str, network: &str) -> Result<bool, Trouble> 
     Ok(interfaces.any(|nic| attribute(nic, &["source"], "network") == Some(network)))
 }
 
+/// Says whether a domain has a TPM whose state libvirt keeps: any but the host's own.
+pub(super) fn has_tpm_state(xml: &str) -> Result<bool, Trouble> {
+    let root = parse(xml)?;
+    let devices = root.get_child("devices").into_iter().flat_map(elements);
+    let mut tpms = devices.filter(|element| element.name == "tpm");
+    Ok(tpms.any(|tpm| attribute(tpm, &["backend"], "type") != Some("passthrough")))
+}
+
 /// Returns every file a domain names, wherever: disks, chains under them, kernels, NVRAM; volumes
 /// of our pool as files of its directory `pool`.
 pub(super) fn files_of(xml: &str, pool: &str) -> Result<BTreeSet<String>, Trouble> {

@@ -99,6 +99,19 @@ fn an_interface_on_a_network_is_seen_whatever_its_type() {
 }
 
 #[test]
+fn a_tpm_whose_state_would_be_lost_is_seen() {
+    let with = |devices: &str| {
+        let metadata = "<metadata><a:tpm xmlns:a='u'/></metadata>";
+        has_tpm_state(&format!("<domain>{metadata}<devices>{devices}</devices></domain>")).unwrap()
+    };
+    assert!(with("<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"));
+    assert!(with("<disk/><tpm model='tpm-tis'/>"), "whatever it is");
+    let passed = "<tpm><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>";
+    assert!(!with(passed) && !with("<disk/>"));
+    assert!(with(&format!("{passed}<tpm><backend type='emulator'/></tpm>")));
+}
+
+#[test]
 fn a_volume_of_our_pool_is_a_file_of_its_directory() {
     let source = |pool: &str| {
         let disk = format!("<disk type='volume'><source pool='{pool}' volume='v'/></disk>");

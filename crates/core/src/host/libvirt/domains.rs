@@ -7,7 +7,12 @@ use uuid::Uuid;
 use virt::{connect::Connect, domain::Domain};
 use virt_sys as sys;
 
-use super::{CallError, Libvirt, domain_shape::fingerprint, domain_xml::domain_xml, found, xml};
+use super::{
+    CallError, Libvirt,
+    domain_shape::{fingerprint, has_tpm_state},
+    domain_xml::domain_xml,
+    found, xml,
+};
 use crate::{
     host::trouble::Trouble,
     model::{DomainSpec, Ours},
@@ -199,12 +204,21 @@ pub(super) fn absent(uuid: Uuid) -> Trouble {
     Trouble::failed(format!("libvirt has no domain with UUID {uuid}"))
 }
 
-/// Keeps what firmware and TPM remember. libvirt < 8.9 has no word for the latter, and
-/// takes it away.
+/// Keeps what firmware and TPM remember. libvirt < 8.9 has no word for the latter, and takes away
+/// the state of every TPM that is defined.
 fn undefine(domain: &Domain) -> Result<(), CallError> {
     let keep = sys::VIR_DOMAIN_UNDEFINE_KEEP_NVRAM;
     match domain.undefine_flags(keep | sys::VIR_DOMAIN_UNDEFINE_KEEP_TPM) {
         Err(error) if error.message().contains("unsupported flags") => {
+            if has_tpm_state(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?)? {
+                let name = domain.name()?;
+                let why = format!("this libvirt would delete what the TPM of {name} holds");
+                let hint = format!(
+                    "use libvirt 8.9 or later there; or let go of the TPM, whose state then stays \
+                     on the host: virsh edit {name}, without <tpm>"
+                );
+                return Err(Trouble::conflict(why).hint(hint).into());
+            }
             Ok(domain.undefine_flags(keep)?)
         }
         undefined => Ok(undefined?),
