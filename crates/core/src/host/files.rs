@@ -139,7 +139,9 @@ mod tests {
         write(&Transport::Local, &path, b"\0one\n", form, SOON).await.unwrap();
         assert_eq!(read(&Transport::Local, &path, SOON).await.unwrap().unwrap(), b"\0one\n");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-        std::fs::write(at("two"), "").unwrap();
+        let own = (Readers::Owner, Durable::Content);
+        write(&Transport::Local, &at("two"), b"", own, SOON).await.unwrap();
+        assert_eq!(std::fs::metadata(at("two")).unwrap().permissions().mode() & 0o777, 0o600);
         let error = rename(&Transport::Local, &path, &at("two"), SOON).await.unwrap_err();
         assert_eq!(error.kind, crate::host::HostErrorKind::Conflict);
         rename(&Transport::Local, &path, &at("three"), SOON).await.unwrap();

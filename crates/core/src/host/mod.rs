@@ -117,7 +117,9 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// alone.
     async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError>;
 
-    /// Returns what a domain is defined as, for the trash; `None` when it is not there.
+    /// Returns what a domain is defined as, for the trash, passwords of its consoles included: it is
+    /// for a file that nobody else may read ([`Host::write_volume`]), and for no log. `None` when it
+    /// is not there.
     async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, HostError>;
 
     /// Changes what a domain that is there is defined as, by patching its current inactive XML: what

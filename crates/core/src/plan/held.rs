@@ -179,8 +179,10 @@ impl Withheld {
             Self::MarkLost { vm, .. } => {
                 format!("if it is that VM: freehold adopt {vm} --mark")
             }
+            // Without the flags its console would ask for no password any more.
             Self::Transient(domain) => format!(
-                "on the host: virsh dumpxml {domain} > x.xml; virsh define x.xml; its mark is in it"
+                "on the host: virsh dumpxml --inactive --security-info {domain} | virsh define \
+                 /dev/stdin; its mark is in it"
             ),
             Self::Elsewhere { domain, host } => format!(
                 "if it was migrated, migrate it back; if {host} has an old copy: virsh undefine \

@@ -261,6 +261,7 @@ async fn snapshot(stage: &mut Stage) {
     ours!(stage, "restore it under a name that is taken", restore_domain(&ours, &kept));
     theirs!(stage, Undefines(uuid("other")));
     ours!(stage, "restore it", restore_domain(&ours, &kept));
+    theirs!(stage, FindsPassword(id));
     ours!(stage, "restore it again", restore_domain(&ours, &kept));
     ours!(stage, "restore it for another fleet", restore_domain(&stranger(ours.clone()), &kept));
 }

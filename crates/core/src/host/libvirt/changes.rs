@@ -8,7 +8,7 @@ use super::{
     CallError, Libvirt,
     domain_shape::{Place, place_of},
     domain_xml::domain_mark,
-    domains::{absent, another, lookup, proved, refuse_changed, there},
+    domains::{WHOLE, absent, another, lookup, proved, refuse_changed, there},
     found,
     patch::patched,
     storage::our_pool,
@@ -36,9 +36,7 @@ impl Libvirt {
             let Some((domain, definition)) = proved(connect, &wanted)? else {
                 return Err(absent(wanted.uuid).into());
             };
-            // A define with what is read without it would take away passwords of consoles.
-            let whole = sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE;
-            let Some(patched) = patched(&domain.xml_desc(whole)?, &spec, &pool)? else {
+            let Some(patched) = patched(&domain.xml_desc(WHOLE)?, &spec, &pool)? else {
                 return Ok(());
             };
             refuse_changed(&wanted, &domain, &definition)?;

@@ -18,6 +18,10 @@ use crate::{
     model::{DomainSpec, Ours},
 };
 
+/// All of a definition. A define with what is read without `SECURE` takes away passwords of consoles.
+pub(super) const WHOLE: sys::virDomainXMLFlags =
+    sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE;
+
 impl Libvirt {
     /// Defines a domain. One that is there and bears the same mark is the one an earlier call made.
     pub(crate) async fn define_domain(&self, spec: &DomainSpec, pool: &str) -> Result<(), Trouble> {
@@ -98,11 +102,12 @@ impl Libvirt {
         .await
     }
 
-    /// Returns what a domain is defined as; `None` when it is not there.
+    /// Returns what a domain is defined as, with the passwords of its consoles: without them a domain
+    /// defined from it would ask for none. `None` when it is not there.
     pub(crate) async fn domain_xml(&self, uuid: Uuid) -> Result<Option<String>, Trouble> {
         self.read(move |connect| {
             let domain = lookup(connect, uuid)?;
-            Ok(domain.map(|domain| domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)).transpose()?)
+            Ok(domain.map(|domain| domain.xml_desc(WHOLE)).transpose()?)
         })
         .await
     }
@@ -230,8 +235,7 @@ fn lasting(connect: &Connect, domain: Domain) -> Result<Domain, CallError> {
     if domain.is_persistent()? {
         return Ok(domain);
     }
-    let whole = sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE;
-    Ok(connect.define_domain_xml(&domain.xml_desc(whole)?)?)
+    Ok(connect.define_domain_xml(&domain.xml_desc(WHOLE)?)?)
 }
 
 fn is_off(connect: &Connect, wanted: &Ours, press: bool) -> Result<bool, CallError> {

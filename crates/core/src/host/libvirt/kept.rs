@@ -28,4 +28,16 @@ mod tests {
         assert!(kept_domain("<domain type='kvm'/>").is_err());
         assert!(kept_domain("half of a fi").is_err());
     }
+
+    #[test]
+    fn what_was_kept_is_in_no_error() {
+        let damaged = "<domain><graphics passwd='a&geheim;'/></domain>";
+        let opened = "<domain><graphics passwd='geheim'><geheim></domain>";
+        for text in [damaged, opened, "<geheim", "geheim"] {
+            let trouble = kept_domain(text).unwrap_err();
+            assert!(!format!("{trouble:?}").contains("geheim"), "{trouble:?}");
+            let trouble = xml::parsed(text).unwrap_err();
+            assert!(!format!("{trouble:?}").contains("geheim"), "{trouble:?}");
+        }
+    }
 }

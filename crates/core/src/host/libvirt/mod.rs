@@ -272,7 +272,8 @@ fn found<T>(
 }
 
 fn translated(error: &virt::error::Error) -> Trouble {
-    let text = error.message().to_owned();
+    let detail = has_code(error, virt_sys::VIR_ERR_XML_DETAIL);
+    let text = if detail { unquoted(error.message()) } else { error.message() }.to_owned();
     let held = [
         "already exists with uuid",
         "already defined with uuid",
@@ -289,4 +290,22 @@ fn translated(error: &virt::error::Error) -> Trouble {
         HostErrorKind::Failed
     };
     Trouble::new(kind, text)
+}
+
+/// Drops the line of XML that libvirt shows under an error in it: there may be a password in it.
+fn unquoted(detail: &str) -> &str {
+    detail.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_xml_is_in_no_error() {
+        let said = "(domain_definition):2: Opening and ending tag mismatch: graphics line 2\n\
+                    <graphics passwd='geheim'></devices>\n---------^";
+        let told = "(domain_definition):2: Opening and ending tag mismatch: graphics line 2";
+        assert_eq!(unquoted(said), told);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, io::Cursor};
 
-use roxmltree::{ExpandedName, Node};
+use roxmltree::{Document, ExpandedName, Node, TextPos};
 use xmltree::{Element, Namespace, XMLNode};
 
 use crate::{
@@ -97,9 +97,13 @@ pub(super) fn mark(mark: &Mark) -> Tag {
 }
 
 /// Reads XML as it stands, to change it in places.
-pub(super) fn parsed(xml: &str) -> Result<roxmltree::Document<'_>, Trouble> {
-    roxmltree::Document::parse(xml)
-        .map_err(|error| Trouble::failed(format!("libvirt's XML cannot be read: {error}")))
+pub(super) fn parsed(xml: &str) -> Result<Document<'_>, Trouble> {
+    Document::parse(xml).map_err(|error| unreadable(error.pos()))
+}
+
+/// Says where, and quotes nothing: passwords of consoles stand in it.
+fn unreadable(at: TextPos) -> Trouble {
+    Trouble::failed(format!("libvirt's XML cannot be read: line {}, column {}", at.row, at.col))
 }
 
 /// Returns the mark that an object bears by its XML.
@@ -154,8 +158,8 @@ fn names_of(keep: &str) -> Vec<DiskName> {
 }
 
 pub(super) fn parse(xml: &str) -> Result<Element, Trouble> {
-    Element::parse(Cursor::new(xml))
-        .map_err(|error| Trouble::failed(format!("libvirt's XML cannot be read: {error}")))
+    let element = Element::parse(Cursor::new(xml)).ok();
+    element.ok_or_else(|| parsed(xml).err().unwrap_or_else(|| unreadable(TextPos::new(1, 1))))
 }
 
 pub(super) fn elements(parent: &Element) -> impl Iterator<Item = &Element> {
