@@ -20,6 +20,7 @@ mod qcow2;
 mod real;
 pub mod simulated;
 mod ssh;
+mod taken;
 mod transport;
 mod trouble;
 mod tunnel;

@@ -15,6 +15,7 @@ use super::{
     libvirt::{Libvirt, Owner, console_file, kept_domain},
     observe::Uses,
     ssh::Stdin,
+    taken,
     transport::Transport,
     trouble::Trouble,
 };
@@ -39,18 +40,6 @@ pub(super) struct RealHost {
 const PUBLIC: (Readers, Durable) = (Readers::All, Durable::ContentAndName);
 /// A seed can be written again: what counts is that no half of one gets its name.
 const SEED: (Readers, Durable) = (Readers::Owner, Durable::Content);
-
-/// `$1` directory, `$2` the card's name. A file system of its own has its `lost+found`.
-const TAKEN: &str = r#"
-    if [ ! -e "$1" ] || [ -e "$1/$2" ]; then exit 0; fi;
-    if [ ! -d "$1" ]; then echo "$1 is no directory" >&2; exit 46; fi;
-    ls -A -- "$1" >/dev/null || exit 46;
-    for f in "$1"/* "$1"/.[!.]* "$1"/..?*; do
-      if [ ! -e "$f" ] && [ ! -L "$f" ] || [ "$f" = "$1/lost+found" ]; then continue; fi;
-      echo "$f is there, and not ours" >&2; exit 46;
-    done
-"#;
-const TAKEN_CODE: u32 = 46;
 
 impl fmt::Debug for RealHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,14 +115,7 @@ impl RealHost {
         if pool.is_some_and(|pool| pool.active || pool.finished) {
             return Ok(());
         }
-        let command = Command::new(TAKEN, [self.pool.as_str(), HostCard::FILE])?;
-        let output = self.transport.run(&command, Stdin::Nothing, self.deadlines.call).await?;
-        if output.code != TAKEN_CODE {
-            return output.good().map(drop);
-        }
-        let hint = "set `pool` in the host's block to an empty directory of its own, or to one that \
-                    is not there yet";
-        Err(Trouble::conflict(output.complaint()).hint(hint))
+        taken::refuse(&self.transport, &self.pool, self.deadlines.call).await
     }
 
     async fn move_volume(&self, from: &str, to: &str) -> Result<(), Trouble> {
@@ -331,28 +313,5 @@ impl Host for RealHost {
 
     async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError> {
         act(self, || format!("write {path}"), self.put(path, content, PUBLIC).await)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_empty_directory_or_our_own_becomes_a_pool() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-        let code = |name: &str| {
-            let words = Command::new(TAKEN, [at(name).as_str(), HostCard::FILE]).unwrap().words();
-            let output = std::process::Command::new(&words[0]).args(&words[1..]).output().unwrap();
-            output.status.code().unwrap()
-        };
-        for made in ["empty", "mounted/lost+found", "full/.a b", "ours/a"] {
-            std::fs::create_dir_all(at(made)).unwrap();
-        }
-        std::fs::write(at(&format!("ours/{}", HostCard::FILE)), "{}").unwrap();
-        std::fs::write(at("file"), "").unwrap();
-        let codes = ["absent", "empty", "mounted", "ours", "full", "file"].map(code);
-        assert_eq!(codes, [0, 0, 0, 0, 46, 46]);
     }
 }
