@@ -108,8 +108,11 @@ fn cut_short() -> Trouble {
 /// Reads a host's card.
 pub(crate) fn card_of(bytes: &[u8]) -> Result<HostCard, Trouble> {
     let file = HostCard::FILE;
-    let card: HostCard = serde_json::from_slice(bytes)
-        .map_err(|error| Trouble::input(format!("{file} is damaged: {error}")))?;
+    let card: HostCard = serde_json::from_slice(bytes).map_err(|error| {
+        let hint = "put a copy of it back, or mend its JSON by hand in the pool's directory; removing \
+                    it mends nothing: its list proves which volumes are whose";
+        Trouble::input(format!("{file} is damaged: {error}")).hint(hint)
+    })?;
     if card.format > HostCard::FORMAT {
         let hint = "use the version of freehold that wrote it, or a later one";
         return Err(Trouble::input(format!("{file} has format {}", card.format)).hint(hint));
@@ -275,6 +278,8 @@ mod tests {
         let output = b"free 1 4096\nshut 0\nopen 1\n9 8 512 ./a\0==> ./a <==\nshort";
         assert_eq!(read(output, "/p").unwrap(), None);
         assert!(read(b"free 1 4096\n", "/p").is_err());
+        let damaged = read(b"free 1 4096\ncard 1\n{shut 0\nopen 0\n", "/p").unwrap_err();
+        assert!(damaged.hint.is_some_and(|hint| hint.contains("put a copy of it back")));
         assert!(read(b"", "/p").is_err());
     }
 }
