@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{command::Command, qcow2::Header, trouble::Trouble};
+use super::{backing::backing_file, command::Command, qcow2::Header, trouble::Trouble};
 use crate::model::{HostCard, Size, VolumeView};
 
 /// How much of each file is read: a header and the name of the file under it.
@@ -184,8 +184,7 @@ fn view(head: &[u8], size: u64, used: Size, pool: &str) -> VolumeView {
     let raw = VolumeView { capacity: Size::from_bytes(size), backing: None, used };
     let Ok(header) = Header::read(head) else { return raw };
     let backing = header.backing.map(|_| match header.backing_name(head) {
-        Some(name) if name.starts_with('/') => name.to_owned(),
-        Some(name) => format!("{pool}/{name}"),
+        Some(name) => backing_file(name, pool),
         None => "a file whose name is too long".to_owned(),
     });
     VolumeView { capacity: header.virtual_size, backing, used }
@@ -207,6 +206,8 @@ mod tests {
         image[16..20].copy_from_slice(&8_u32.to_be_bytes());
         image[600..608].copy_from_slice(b"/img/one");
         write("a.qcow2", &image);
+        image[600..608].copy_from_slice(b"./x/../c");
+        write("a2.qcow2", &image);
         write("b with ==> x <==", b"==> y <==\n");
         write("c", b"");
         write(".staging-d", b"x");
@@ -228,10 +229,11 @@ mod tests {
         assert_eq!(listing.bridges, Vec::<String>::new());
         assert!(listing.free > Size::default());
         let names: Vec<_> = listing.volumes.keys().map(String::as_str).collect();
-        assert_eq!(names, ["a.qcow2", "b with ==> x <==", "c"]);
+        assert_eq!(names, ["a.qcow2", "a2.qcow2", "b with ==> x <==", "c"]);
         let overlay = &listing.volumes["a.qcow2"];
         assert_eq!(overlay.capacity, Size::from_bytes(5 << 30));
         assert_eq!(overlay.backing.as_deref(), Some("/img/one"));
+        assert_eq!(listing.volumes["a2.qcow2"].backing, Some(format!("{pool}/c")));
         let holes = Size::from_bytes(1 << 20);
         assert!(overlay.used < holes && listing.volumes["c"].used == Size::default());
         assert_eq!(listing.volumes["c"].capacity, Size::default());

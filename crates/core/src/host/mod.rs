@@ -4,6 +4,7 @@
 //! nothing, and it never does two of the plan's steps in one call. It must not know plans, state
 //! or the terminal.
 
+mod backing;
 mod card;
 mod command;
 mod connect;
