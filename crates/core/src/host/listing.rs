@@ -3,7 +3,7 @@
 //! The directory itself is read, not libvirt's idea of it: that one lags behind files written past
 //! libvirt until somebody refreshes the pool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{backing::backing_file, command::Command, qcow2::Header, trouble::Trouble};
 use crate::model::{HostCard, Size, VolumeView};
@@ -20,13 +20,14 @@ const SCRIPT: &str = r#"
     if [ -e "$card" ]; then
       text=$(cat -- "$card") || exit 1; printf 'card %s\n%s' "${#text}" "$text";
     fi;
-    set --; shut=; ls >/dev/null || exit 1;
+    set --; shut=; links=; ls >/dev/null || exit 1;
     for f in ./*; do
       if [ -f "$f" ] && [ "$f" != "./$card" ]; then
+        if [ -L "$f" ]; then links="$links${f#.}"; fi;
         if [ -r "$f" ]; then set -- "$@" "$f"; else shut="$shut${f#.}"; fi;
       fi;
     done;
-    printf 'shut %s\n%s' "${#shut}" "$shut"; printf 'open %s\n' "$#";
+    printf 'links %s\n%s' "${#links}" "$links"; printf 'shut %s\n%s' "${#shut}" "$shut"; printf 'open %s\n' "$#";
     if [ $# -gt 0 ]; then
       stat -L --printf '%s %b %B %n\0' -- "$@" && head -v -c "$head" -- "$@" || exit 45;
     fi
@@ -48,6 +49,8 @@ pub(crate) struct Listing {
     pub(crate) bridges: Vec<String>,
     pub(crate) card: Option<HostCard>,
     pub(crate) volumes: BTreeMap<String, VolumeView>,
+    /// Names of those that are links.
+    pub(crate) links: BTreeSet<String>,
     /// Files the SSH user may not read: libvirt has to tell of them.
     pub(crate) shut: Vec<String>,
 }
@@ -85,10 +88,11 @@ pub(crate) fn read(output: &[u8], pool: &str) -> Result<Option<Listing>, Trouble
                 let card = rest.take(length).ok_or_else(cut_short)?;
                 listing.card = Some(card_of(card)?);
             }
+            "links" => {
+                listing.links = rest.names(value).ok_or_else(cut_short)?.into_iter().collect();
+            }
             "shut" => {
-                let length = value.parse().map_err(Trouble::failed)?;
-                let names = rest.take(length).ok_or_else(cut_short)?.split(|byte| *byte == b'/');
-                listing.shut = names.filter(|name| !name.is_empty()).map(told).collect();
+                listing.shut = rest.names(value).ok_or_else(cut_short)?;
             }
             "open" => {
                 let count = value.parse().map_err(Trouble::failed)?;
@@ -153,6 +157,12 @@ impl<'a> Bytes<'a> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
+    }
+
+    /// Reads names, each behind a `/`.
+    fn names(&mut self, length: &str) -> Option<Vec<String>> {
+        let names = self.take(length.parse().ok()?)?.split(|byte| *byte == b'/');
+        Some(names.filter(|name| !name.is_empty()).map(told).collect())
     }
 
     /// Reads sizes and blocks, then beginnings as `head -v` writes them.
@@ -264,13 +274,13 @@ mod tests {
         symlink(at(b"a"), at(b"link")).unwrap();
         symlink("/no/such/file", at(b"nowhere")).unwrap();
         symlink("/", at(b"root")).unwrap();
-        let volumes = listed(dir.path()).volumes;
+        let Listing { volumes, links, .. } = listed(dir.path());
+        assert_eq!(links, BTreeSet::from(["link".to_owned()]));
         let names: Vec<_> = volumes.keys().map(String::as_str).collect();
         let odd = ["./\\x1b[2J", "./cl\\xf4ne", "./one\\ntwo"];
         assert_eq!(names, ["-", "-n", odd[0], odd[1], odd[2], "a", "link", "\u{e9}"]);
-        let size = Size::from_bytes(4096);
         let whole = |volume: &VolumeView| volume.used <= Size::from_bytes(8192);
-        assert!(volumes.values().all(|volume| whole(volume)), "{size}: {volumes:#?}");
+        assert!(volumes.values().all(whole), "{volumes:#?}");
         let over = |volume: &VolumeView| volume.backing.as_deref() == Some("/img/one");
         assert!(volumes.values().all(over), "{volumes:#?}");
     }

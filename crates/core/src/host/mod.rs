@@ -17,6 +17,7 @@ mod libvirt;
 mod listing;
 mod observe;
 mod onlook;
+mod outside;
 mod qcow2;
 mod real;
 pub mod simulated;
@@ -25,6 +26,7 @@ mod taken;
 mod transport;
 mod trouble;
 mod tunnel;
+mod uses;
 
 use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
@@ -99,11 +101,12 @@ pub trait Host: Send + Sync + fmt::Debug {
     async fn write_volume(&self, name: &str, content: &[u8]) -> Result<(), HostError>;
 
     /// Renames a volume of ours within the pool (to the trash and back); the target must not exist.
-    /// Refused when any domain names the volume or an overlay stands on it.
+    /// Refused when any domain names the volume, by whatever way, or a disk stands on it, wherever.
     async fn rename_volume(&self, from: &str, to: &str) -> Result<(), HostError>;
 
-    /// Removes a volume: a seed, or one from the trash. Same refusals as a rename;
-    /// one that is not there counts as removed.
+    /// Removes a volume: a seed, or one from the trash. Same refusals as a rename, of one from the
+    /// trash also where nobody can tell what another's disk stands on; one that is not there counts as
+    /// removed.
     async fn remove_volume(&self, name: &str) -> Result<(), HostError>;
 
     /// Defines a domain that is not there, in one call with its mark, and sets its autostart.

@@ -1,12 +1,5 @@
 //! Looks at a host: all of it, or not at all.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
-use tokio::time::Instant;
-
 use super::{
     libvirt::{PoolState, RawDomain},
     listing::{self, CHANGED, Listing, NO_DIRECTORY},
@@ -15,14 +8,6 @@ use super::{
     trouble::Trouble,
 };
 use crate::model::{HostView, PoolView};
-
-/// Who uses which file, as of a moment.
-#[derive(Debug)]
-pub(super) struct Uses {
-    since: Instant,
-    /// A file, and who names it.
-    by: BTreeMap<String, String>,
-}
 
 impl RealHost {
     /// Reads everything at the same time; a part that fails spoils the whole.
@@ -65,7 +50,10 @@ impl RealHost {
 
     /// Reads the pool's directory; `Ok(Err)` when the directory itself cannot be read, which is no
     /// trouble where there is no pool yet.
-    async fn list(&self, bridges: &[String]) -> Result<Result<Listing, Trouble>, Trouble> {
+    pub(super) async fn list(
+        &self,
+        bridges: &[String],
+    ) -> Result<Result<Listing, Trouble>, Trouble> {
         const TRIES: u64 = 10;
         let command = listing::command(&self.pool, bridges)?;
         let mut why = String::new();
@@ -99,7 +87,7 @@ impl RealHost {
     }
 
     /// Adds what libvirt has to tell: disks of running domains belong to QEMU's user.
-    async fn complete(&self, mut listing: Listing) -> Result<Listing, Trouble> {
+    pub(super) async fn complete(&self, mut listing: Listing) -> Result<Listing, Trouble> {
         let mut missing = std::mem::take(&mut listing.shut);
         for refreshed in [false, true] {
             if missing.is_empty() {
@@ -116,38 +104,6 @@ impl RealHost {
             Some(name) => Err(Trouble::failed(format!("{}/{name} cannot be read", self.pool))
                 .hint("let the SSH user read it, or move it out of the pool")),
         }
-    }
-
-    /// Refuses when a domain names the file or a volume stands on it, by a look that began after
-    /// this call did. Calls that wait together share one look.
-    pub(super) async fn refuse_if_used(&self, path: &str) -> Result<(), Trouble> {
-        let asked = Instant::now();
-        let mut last = self.uses.lock().await;
-        let fresh = last.as_ref().filter(|uses| uses.since >= asked).map(Arc::clone);
-        let uses = if let Some(uses) = fresh { uses } else { Arc::new(self.uses().await?) };
-        *last = Some(Arc::clone(&uses));
-        drop(last);
-        match uses.by.get(path) {
-            None => Ok(()),
-            Some(user) => Err(Trouble::conflict(format!("{user} uses it"))),
-        }
-    }
-
-    async fn uses(&self) -> Result<Uses, Trouble> {
-        let since = Instant::now();
-        let (listing, domains) = tokio::try_join!(self.list(&[]), self.libvirt.domains())?;
-        let listing = self.complete(listing?).await?;
-        let mut by = BTreeMap::new();
-        for (name, volume) in &listing.volumes {
-            if let Some(under) = &volume.backing {
-                by.insert(under.clone(), format!("volume {name}"));
-            }
-        }
-        for domain in &domains {
-            let files: BTreeSet<String> = domain.files(&self.pool)?;
-            by.extend(files.into_iter().map(|file| (file, format!("domain {}", domain.name()))));
-        }
-        Ok(Uses { since, by })
     }
 }
 

@@ -13,11 +13,11 @@ use super::{
     files::{self, Durable, Readers},
     images::Images,
     libvirt::{Libvirt, Owner, console_file, kept_domain},
-    observe::Uses,
     ssh::Stdin,
     taken,
     transport::Transport,
     trouble::Trouble,
+    uses::{Loss, Uses},
 };
 use crate::model::{
     DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
@@ -120,13 +120,15 @@ impl RealHost {
 
     async fn move_volume(&self, from: &str, to: &str) -> Result<(), Trouble> {
         let (from, to) = (self.in_pool(from)?, self.in_pool(to)?);
-        self.refuse_if_used(&from).await?;
+        self.refuse_if_used(&from, Loss::Mended).await?;
         files::rename(&self.transport, &from, &to, self.deadlines.call).await
     }
 
     async fn drop_volume(&self, name: &str) -> Result<(), Trouble> {
         let path = self.in_pool(name)?;
-        self.refuse_if_used(&path).await?;
+        // Anything else that is removed can be made again.
+        let loss = if name.starts_with("trash.") { Loss::Final } else { Loss::Mended };
+        self.refuse_if_used(&path, loss).await?;
         files::remove(&self.transport, &path, self.deadlines.call).await
     }
 

@@ -179,6 +179,29 @@ pub(super) fn is_attached_to(xml: &str, network: &str) -> Result<bool, Trouble> 
     Ok(interfaces.any(|nic| attribute(nic, &["source"], "network") == Some(network)))
 }
 
+/// Returns the disks that may stand on a file which the XML does not tell, as they are named. libvirt
+/// takes one whose format is not told for a raw one, which stands on nothing.
+pub(super) fn layered_disks(xml: &str) -> Result<BTreeSet<String>, Trouble> {
+    disks_where(xml, |disk| {
+        let format = attribute(disk, &["driver"], "type");
+        format.is_some_and(|format| format != "raw") && disk.get_child("backingStore").is_none()
+    })
+}
+
+/// Returns the disks of which the XML tells all that is under them.
+pub(super) fn told_disks(xml: &str) -> Result<BTreeSet<String>, Trouble> {
+    disks_where(xml, |disk| disk.get_child("backingStore").is_some())
+}
+
+/// Returns what disks read; volumes of our pool are left out, since its own list tells of them.
+fn disks_where(xml: &str, wanted: fn(&Element) -> bool) -> Result<BTreeSet<String>, Trouble> {
+    let root = parse(xml)?;
+    let devices = root.get_child("devices").into_iter().flat_map(elements);
+    let disks = devices.filter(|element| element.name == "disk" && wanted(element));
+    let ours = format!("pool:{POOL}/");
+    Ok(disks.filter_map(source).filter(|source| !source.starts_with(&ours)).collect())
+}
+
 /// Says whether a domain has a TPM whose state libvirt keeps: any but the host's own.
 pub(super) fn has_tpm_state(xml: &str) -> Result<bool, Trouble> {
     let root = parse(xml)?;

@@ -112,6 +112,23 @@ fn a_tpm_whose_state_would_be_lost_is_seen() {
 }
 
 #[test]
+fn a_disk_with_a_format_of_its_own_may_stand_on_another() {
+    let disk = |format: &str, source: &str| format!("<disk>{format}<source {source}/></disk>");
+    let disks = [
+        disk("<driver type='qcow2'/>", "file='/a'"),
+        disk("<driver type='qcow2'/>", "pool='p' volume='v'"),
+        disk("<driver type='qcow2'/>", "pool='freehold' volume='v'"),
+        disk("<driver type='qcow2'/><backingStore/>", "file='/told'"),
+        disk("<driver type='raw'/>", "file='/b'"),
+        disk("", "file='/c'"),
+    ];
+    let xml = format!("<domain><devices>{}</devices></domain>", disks.concat());
+    let layered: Vec<_> = layered_disks(&xml).unwrap().into_iter().collect();
+    assert_eq!(layered, ["/a", "pool:p/v"]);
+    assert_eq!(told_disks(&xml).unwrap(), BTreeSet::from(["/told".to_owned()]));
+}
+
+#[test]
 fn a_volume_of_our_pool_is_a_file_of_its_directory() {
     let source = |pool: &str| {
         let disk = format!("<disk type='volume'><source pool='{pool}' volume='v'/></disk>");

@@ -3,7 +3,9 @@
 use proptest::{prelude::*, sample::subsequence};
 
 use super::{
-    domain_shape::{files_of, fingerprint, has_tpm_state, is_attached_to, place_of, shape_of},
+    domain_shape::{
+        files_of, fingerprint, has_tpm_state, is_attached_to, layered_disks, place_of, shape_of,
+    },
     domain_xml::domain_xml,
     kept::kept_domain,
     network_xml::network_shape,
@@ -117,6 +119,7 @@ fn read_by_all(xml: &str) {
     let _files = files_of(xml, POOL).is_ok();
     let _place = place_of(xml, "/p/root").is_ok();
     let _attached = is_attached_to(xml, "lan").is_ok();
+    let _layered = layered_disks(xml).is_ok();
     let _tpm = has_tpm_state(xml).is_ok();
     let _kept = kept_domain(xml).is_ok();
     let _network = network_shape(xml).is_ok();

@@ -8,7 +8,7 @@ use virt_sys as sys;
 
 use super::{
     CALLS, CallError, Libvirt,
-    domain_shape::{Under, files_of, fingerprint, shape_of},
+    domain_shape::{Under, files_of, fingerprint, layered_disks, shape_of, told_disks},
     has_code,
 };
 use crate::{
@@ -60,6 +60,16 @@ impl RawDomain {
             files.extend(files_of(live, pool)?);
         }
         Ok(files)
+    }
+
+    /// Returns the disks that may stand on a file which libvirt does not tell.
+    pub(crate) fn layered_disks(&self) -> Result<BTreeSet<String>, Trouble> {
+        let mut disks = layered_disks(&self.defined)?;
+        if let Some(live) = &self.live {
+            let told = told_disks(live)?;
+            disks.retain(|disk| !told.contains(disk));
+        }
+        Ok(disks)
     }
 }
 

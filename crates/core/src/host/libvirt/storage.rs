@@ -10,7 +10,7 @@ use virt::{
 use virt_sys as sys;
 
 use super::{
-    CallError, Libvirt, found, has_code,
+    CallError, Libvirt, found, has_code, is_lost,
     storage_xml::{pool_path, pool_xml, volume_view, volume_xml},
 };
 use crate::{
@@ -148,6 +148,30 @@ impl Libvirt {
         .await
     }
 
+    /// Returns what lies under volumes of whatever pools, each named by its path or as
+    /// `pool:NAME/VOLUME`. One that libvirt does not know, or cannot read, is left out.
+    pub(crate) async fn backings(
+        &self,
+        files: &[String],
+    ) -> Result<BTreeMap<String, Option<String>>, Trouble> {
+        if files.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let files = files.to_vec();
+        self.read(move |connect| {
+            let mut backings = BTreeMap::new();
+            for file in files {
+                match volume_at(connect, &file).and_then(|volume| volume.xml_desc(0)) {
+                    Ok(xml) => drop(backings.insert(file, volume_view(&xml)?.backing)),
+                    Err(error) if is_lost(connect, &error) => return Err(error.into()),
+                    Err(error) => tracing::debug!(file, %error, "unknown to libvirt"),
+                }
+            }
+            Ok(backings)
+        })
+        .await
+    }
+
     /// Returns the end of a file in our pool that only libvirt may read.
     pub(crate) async fn volume_tail(&self, name: &str, most: u64) -> Result<Vec<u8>, Trouble> {
         self.refresh_pool().await?;
@@ -207,6 +231,15 @@ fn is_there(error: &Error) -> bool {
     has_code(error, sys::VIR_ERR_STORAGE_VOL_EXIST)
         || error.message().contains("already exists")
         || error.message().contains("already in use")
+}
+
+fn volume_at(connect: &Connect, file: &str) -> Result<StorageVol, Error> {
+    match file.strip_prefix("pool:").and_then(|named| named.split_once('/')) {
+        Some((pool, name)) => {
+            connect.lookup_storage_pool_by_name(pool)?.lookup_storage_vol_by_name(name)
+        }
+        None => connect.lookup_storage_vol_by_path(file),
+    }
 }
 
 fn pool_of(connect: &Connect) -> Result<Option<StoragePool>, CallError> {
