@@ -53,15 +53,24 @@ pub fn decide(
 fn known_decisions(fleet: &Fleet, lock: &Decisions, snapshot: &Snapshot) -> Decisions {
     let mut known = lock.clone();
     known.identity = lock.identity.clone().or_else(|| snapshot.decisions.identity.clone());
-    let locked: BTreeSet<Uuid> = lock.vms.values().map(|vm| vm.uuid).collect();
+    let renamed = lock.vms.iter().filter(|(_, locked)| locked.born.is_some());
+    let renamed: BTreeMap<Uuid, &VmName> = renamed.map(|(name, vm)| (vm.uuid, name)).collect();
     for (name, applied) in &snapshot.decisions.vms {
+        let is_gone = !snapshot.vms.contains_key(name);
+        if let Some(to) = renamed.get(&applied.uuid).filter(|to| is_gone && **to != name)
+            && let Some(decision) = known.vms.get_mut(*to)
+        {
+            // It was taken away before it was renamed: what the lock has is the same VM.
+            decision.removed |= applied.removed;
+            decision.forgotten |= applied.forgotten;
+            decision.incarnation = decision.incarnation.max(applied.incarnation);
+            continue;
+        }
         match lock.vms.get(name) {
             Some(locked) if snapshot.vms.contains_key(name) => {
                 known.vms.insert(name.clone(), with_later(applied.clone(), locked));
             }
             Some(_) => {}
-            // A tombstone that the lock knows under the name it was given since.
-            None if !snapshot.vms.contains_key(name) && locked.contains(&applied.uuid) => {}
             None => {
                 known.vms.insert(name.clone(), applied.clone());
             }

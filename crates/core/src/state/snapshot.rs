@@ -229,6 +229,11 @@ impl Snapshot {
         }
         self.kept.retain(|kept| !record.disks.iter().any(|disk| disk.volume == kept.volume));
         self.vms.insert(vm.clone(), record);
+        if decision.born.is_some() {
+            // One that was taken away before it was renamed left a tombstone under its old name.
+            let vms = &mut self.decisions.vms;
+            vms.retain(|_, old| old.uuid != decision.uuid || !old.removed);
+        }
         let decision = super::VmDecision { forgotten: false, ..decision.clone() };
         self.decisions.vms.insert(vm.clone(), decision);
     }

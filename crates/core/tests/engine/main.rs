@@ -18,6 +18,7 @@ mod forgotten;
 mod lint;
 mod lives;
 mod locked;
+mod named;
 mod outside;
 mod promises;
 mod random;
