@@ -300,7 +300,7 @@ impl HostDraft<'_> {
     fn remove_vms(&mut self) {
         let world = self.world;
         for &(vm, record) in self.placed.made(&self.host.name) {
-            let reason = match (world.goal.destroys(vm), world.goal) {
+            let reason = match (world.destroys(vm), world.goal) {
                 (true, _) => Reason::Asked,
                 (false, Goal::Converge) if !world.is_declared(vm) => Reason::NotDeclared,
                 _ => continue,

@@ -48,8 +48,10 @@ impl Goal {
     /// Says whether a VM is its business at all.
     pub fn is_about(&self, vm: &VmName) -> bool {
         match self {
-            Self::Converge | Self::Destroy(_) => true,
-            Self::Replace(vms) | Self::Adopt { vms, .. } => vms.contains(vm),
+            Self::Converge | Self::Destroy(None) => true,
+            Self::Destroy(Some(vms)) | Self::Replace(vms) | Self::Adopt { vms, .. } => {
+                vms.contains(vm)
+            }
             Self::Restore(_) | Self::Empty(_) => false,
         }
     }

@@ -16,7 +16,7 @@ impl Draft {
         let changed: BTreeSet<&VmName> = self.changes.iter().filter_map(Change::vm).collect();
         let will_be_there = |vm: &VmName| {
             let begun = world.snapshot.vms.contains_key(world.recorded_name(vm));
-            !world.goal.destroys(vm) && (begun || changed.contains(vm))
+            !world.destroys(vm) && (begun || changed.contains(vm))
         };
         for vm in world.fleet.vms.values() {
             if will_be_there(&vm.name)

@@ -98,7 +98,7 @@ impl<'a> Placed<'a> {
         let declared = self.declared(host).iter().filter(|_| makes).map(|vm| &vm.name);
         let goes = |vm: &VmName| match makes {
             true => !world.is_declared(vm),
-            false => world.goal.destroys(vm),
+            false => world.destroys(vm),
         };
         let made = self.made(host).iter().map(|(vm, _)| *vm).filter(|vm| goes(vm));
         declared.chain(made).filter(|vm| world.has_vm(vm)).collect()

@@ -40,14 +40,31 @@ impl std::fmt::Debug for World<'_> {
 }
 
 impl World<'_> {
-    /// Says whether this run is about a VM.
+    /// Says whether this run is about a VM, by any name it goes by.
     pub fn has_vm(&self, vm: &VmName) -> bool {
-        self.scope.has_vm(vm) && self.goal.is_about(vm)
+        let is_it = |name: &VmName| self.scope.has_vm(name) && self.goal.is_about(name);
+        self.names_of(vm).any(is_it)
+    }
+
+    /// Says whether a VM is to be taken away by name, by any it goes by.
+    pub(super) fn destroys(&self, vm: &VmName) -> bool {
+        self.names_of(vm).any(|name| self.goal.destroys(name))
     }
 
     /// Says whether this run is about the whole fleet.
     pub(super) fn is_whole(&self) -> bool {
-        self.scope.is_all() && matches!(self.goal, Goal::Converge | Goal::Destroy(_))
+        self.scope.is_all() && matches!(self.goal, Goal::Converge | Goal::Destroy(None))
+    }
+
+    /// Returns the names of one VM: one that is not renamed yet has that of the state and that of
+    /// the text, and people say either.
+    fn names_of<'b>(&'b self, vm: &'b VmName) -> impl Iterator<Item = &'b VmName> {
+        let wanted = self
+            .fleet
+            .moved
+            .iter()
+            .filter(move |(to, before)| before.contains(vm) && self.recorded_name(to) == vm);
+        [vm, self.recorded_name(vm)].into_iter().chain(wanted.map(|(to, _)| to))
     }
 
     /// Returns the name that the state knows a declared VM by: an earlier one as long as it was not

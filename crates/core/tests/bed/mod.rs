@@ -9,6 +9,7 @@ mod hands;
 mod host;
 mod peace;
 mod run;
+mod saved;
 mod server;
 mod strangers;
 mod texts;
@@ -35,7 +36,7 @@ use freehold_core::{
 
 pub(crate) use fate::{Fate, Trick};
 pub(crate) use hands::{Hand, Hands};
-pub(crate) use run::{Exit, Ran};
+pub(crate) use run::{Ask, Exit, Ran};
 pub(crate) use server::Server;
 pub(crate) use texts::{Data, Text, VmText};
 pub(crate) use witness::Witness;

@@ -60,6 +60,24 @@ impl Ran {
     }
 }
 
+/// What a run is for, and the part of the fleet it is about.
+pub(crate) struct Ask {
+    pub(crate) goal: Goal,
+    pub(crate) scope: Scope,
+}
+
+impl From<Goal> for Ask {
+    fn from(goal: Goal) -> Self {
+        Self { goal, scope: Scope::default() }
+    }
+}
+
+impl From<Scope> for Ask {
+    fn from(scope: Scope) -> Self {
+        Self { goal: Goal::Converge, scope }
+    }
+}
+
 /// Everything one plan is made from.
 pub(crate) struct Prepared {
     pub(crate) fleet: Fleet,
@@ -70,7 +88,7 @@ pub(crate) struct Prepared {
     goal: Goal,
     pub(crate) scope: Scope,
     lag: u64,
-    stamp: String,
+    pub(super) stamp: String,
     ids: u128,
 }
 
@@ -126,8 +144,9 @@ impl Bed {
     pub(crate) async fn prepare(
         &self,
         snapshot: Snapshot,
-        goal: Goal,
+        ask: impl Into<Ask>,
     ) -> Result<Prepared, Vec<PlanProblem>> {
+        let Ask { goal, scope } = ask.into();
         let number = self.runs.fetch_add(1, Ordering::Relaxed);
         let (fleet, identity) = (self.fleet(), self.identity());
         let fingerprint = identity.fingerprint();
@@ -142,7 +161,6 @@ impl Bed {
         let reached = reach(&fleet, &connect, &Silence).await;
         let stamp = format!("20261122T{number:06}Z");
         let ids = u128::from(number);
-        let scope = Scope::default();
         let lag = self.store().lag(&snapshot);
         Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, scope, lag, stamp, ids })
     }
@@ -176,35 +194,45 @@ impl Bed {
     /// Runs with something happening between the plan and its first step.
     pub(crate) async fn run_after(
         &self,
-        goal: Goal,
+        ask: impl Into<Ask>,
         consent: &Consent,
         meanwhile: impl FnOnce(),
     ) -> Ran {
-        self.try_run_after(goal, consent, meanwhile).await.unwrap_or_else(|p| panic!("{p:?}"))
+        self.try_run_after(ask, consent, meanwhile).await.unwrap_or_else(|p| panic!("{p:?}"))
     }
 
-    pub(crate) async fn run(&self, goal: Goal, consent: &Consent) -> Ran {
-        self.try_run(goal, consent).await.unwrap_or_else(|problems| panic!("{problems:?}"))
+    pub(crate) async fn run(&self, ask: impl Into<Ask>, consent: &Consent) -> Ran {
+        self.try_run(ask, consent).await.unwrap_or_else(|problems| panic!("{problems:?}"))
     }
 
     pub(crate) async fn try_run(
         &self,
-        goal: Goal,
+        ask: impl Into<Ask>,
         consent: &Consent,
     ) -> Result<Ran, Vec<PlanProblem>> {
-        self.try_run_after(goal, consent, || {}).await
+        self.try_run_after(ask, consent, || {}).await
     }
 
     async fn try_run_after(
         &self,
-        goal: Goal,
+        ask: impl Into<Ask>,
         consent: &Consent,
         meanwhile: impl FnOnce(),
     ) -> Result<Ran, Vec<PlanProblem>> {
         let mut session = self.store().lock("test").unwrap();
-        let prepared = self.prepare(session.snapshot.clone(), goal).await?;
-        let plugins = self.plugins();
-        let drafted = prepared.plan(&plugins).await;
+        let prepared = self.prepare(session.snapshot.clone(), ask).await?;
+        let drafted = prepared.plan(&self.plugins()).await;
+        Ok(self.carry_out((&prepared, drafted), consent, &mut session, meanwhile).await)
+    }
+
+    /// Carries out of a plan what is consented to.
+    pub(super) async fn carry_out(
+        &self,
+        (prepared, drafted): (&Prepared, Plan),
+        consent: &Consent,
+        session: &mut Session,
+        meanwhile: impl FnOnce(),
+    ) -> Ran {
         let plan = drafted.clone().permitted(consent);
         let mut ran = Ran { drafted, plan, report: None, killed: false, events: Vec::new() };
         if ran.plan.is_empty() {
@@ -215,7 +243,7 @@ impl Bed {
             if ran.plan.knows_its_hosts() {
                 self.bury(&prepared.decisions, &session.snapshot);
             }
-            return Ok(ran);
+            return ran;
         }
         let laws = prepared.with_world(|world| ran.plan.broken_laws(world, consent));
         assert_eq!(laws, [], "{}", ran.plan.text());
@@ -223,8 +251,8 @@ impl Bed {
         ran.plan.overrule(&mut decisions);
         self.lock().write(&decisions).unwrap();
         meanwhile();
-        self.walk(&prepared, &plugins, &mut session, &mut ran).await;
-        Ok(ran)
+        self.walk(prepared, &self.plugins(), session, &mut ran).await;
+        ran
     }
 
     async fn walk(
