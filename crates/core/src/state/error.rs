@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::aside::mv;
+use super::{Clash, aside::mv};
 
 /// A file of the state that cannot be read, written or believed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,14 @@ pub enum StateError {
         why: String,
         /// What the user can do.
         hint: String,
+    },
+    /// A lock that would be damaged; the old one is untouched.
+    #[error("{} is not written: {clash}", path.display())]
+    Clash {
+        /// The lock.
+        path: PathBuf,
+        /// What two VMs would both have.
+        clash: Clash,
     },
     /// A file of a later freehold.
     #[error("{} has format {have}, this freehold knows {know}", path.display())]
@@ -110,6 +118,7 @@ impl StateError {
             Self::Read { path, .. } => {
                 Some(format!("is it another user's? `ls -ld {}` tells", path.display()))
             }
+            Self::Clash { .. } => Some("`freehold plan` says what is decided now".into()),
             Self::Write { .. } => Some("is the disk full, or the folder another user's?".into()),
             Self::Damaged { hint, .. } | Self::Older { hint, .. } => Some(hint.clone()),
             Self::OtherHistory { path, .. } => Some(format!(

@@ -54,11 +54,12 @@ impl LockFile {
     }
 
     /// Replaces it, unless it says the same already. One that is damaged, as by a merge while a
-    /// run was under way, is refused and stays as it is.
+    /// run was under way, is refused and stays as it is; so is one that nobody could read again.
     pub fn write(&self, decisions: &Decisions) -> Result<(), StateError> {
-        let wire = LockWire::of(decisions, self.fleet);
-        let body = toml::to_string(&wire).expect("decisions are plain TOML");
-        let text = format!("{HEADER}{body}\n{LAST}\n");
+        if let Some(clash) = decisions.first_clash() {
+            return Err(StateError::Clash { path: self.path.clone(), clash });
+        }
+        let text = self.content(decisions);
         if let Some(old) = bytes_of(&self.path)? {
             if old == text.as_bytes() {
                 return Ok(());
@@ -67,6 +68,13 @@ impl LockFile {
         }
         replace_file(&self.path, text.as_bytes(), 0o644)
             .map_err(|source| StateError::Write { path: self.path.clone(), source })
+    }
+
+    /// Returns the text of a lock that says this, whether or not it may be written.
+    pub fn content(&self, decisions: &Decisions) -> String {
+        let wire = LockWire::of(decisions, self.fleet);
+        let body = toml::to_string(&wire).expect("decisions are plain TOML");
+        format!("{HEADER}{body}\n{LAST}\n")
     }
 
     fn parse(&self, bytes: &[u8]) -> Result<Decisions, StateError> {

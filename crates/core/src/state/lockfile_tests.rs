@@ -82,7 +82,7 @@ fn names_the_lines_of_a_clash() {
     let mut decisions = two_vms();
     let address = decisions.vms.values().next().unwrap().nics[0].address;
     decisions.vms.values_mut().last().unwrap().nics[0].address = address;
-    let text = written(&decisions);
+    let text = lock.content(&decisions);
     let lines = text.lines().enumerate().filter(|(_, line)| line.contains("10.77.0.100"));
     let lines: Vec<_> = lines.map(|(index, _)| index + 1).collect();
     let said = refused(&lock, &text);
@@ -142,4 +142,17 @@ fn what_git_makes_of_two_branches_is_told_apart() {
     for word in ["vm web-0 has two tables, at lines 2 and", "plan --lock"] {
         assert!(said.contains(word), "{word}: {said}");
     }
+}
+
+#[test]
+fn a_lock_that_nobody_could_read_again_is_not_written() {
+    let (_folder, lock) = lock();
+    lock.write(&two_vms()).unwrap();
+    let mut clash = two_vms();
+    let address = clash.vms.values().next().unwrap().nics[0].address;
+    clash.vms.values_mut().for_each(|vm| vm.nics[0].address = address);
+    let error = lock.write(&clash).unwrap_err();
+    assert!(error.to_string().contains("vm web-0 and vm web-1 both have address"), "{error}");
+    assert!(error.hint().is_some());
+    assert_eq!(lock.read().unwrap(), two_vms());
 }
