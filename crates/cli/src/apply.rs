@@ -25,23 +25,16 @@ pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     let mut session = context.store.lock("freehold apply")?;
     let output = Arc::new(Output::of(apply.json));
     if let Some(file) = apply.part.plan_file() {
-        if apply.locked || !apply.part.hosts.is_empty() {
-            return Err(Failure::input("a saved plan takes neither --host nor --locked").hint(
-                "it is about what it was made for, and decides nothing: give them to `plan -o`",
-            ));
+        if !apply.part.hosts.is_empty() {
+            return Err(Failure::input("a saved plan takes no --host")
+                .hint("it is about what it was made for: give it to `plan -o`"));
         }
-        let saved = read_plan(&context, &session, &file)?;
-        let given = given_by(&context, &session.snapshot, &apply.consent)?;
-        return carry_out_saved(&context, &mut session, (saved, given), output).await;
+        return carry_out_saved(&context, &mut session, (&file, apply), output).await;
     }
     let snapshot = session.snapshot.clone();
     let scope = scope_of(&context, &snapshot, &apply.part)?;
     let given = given_by(&context, &snapshot, &apply.consent)?;
-    let decided = Decided::of(&context, &snapshot)?;
-    decided.tell();
-    if apply.locked || !ask::somebody() {
-        decided.refuse_open()?;
-    }
+    let decided = decided(&context, &snapshot, apply.locked)?;
     let ask = (Goal::Converge, scope);
     let prepared = Prepared::gather_decided(&context, decided, snapshot, ask, &*output).await?;
     let plan = prepared.plan().await;
@@ -66,37 +59,52 @@ async fn show_and_run(
     carry_out(prepared, plan, &consent, session, output).await
 }
 
-/// Reads a saved plan and refuses one that no longer holds, before any host is asked.
+/// Reads a saved plan and refuses one that no longer holds.
 fn read_plan(context: &Context, session: &Session, file: &str) -> Result<SavedPlan, Failure> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::input(format!("cannot read {file}")).because(&error))?;
-    let refused = |error: SavedPlanError| {
-        let exit = if error.is_stale() { Exit::Locked } else { Exit::Input };
-        let what = format!("the plan in {file} is not carried out");
-        Failure::new(exit, what).because(&error).hint(error.hint())
-    };
-    let saved = SavedPlan::read(&text).map_err(refused)?;
+    let saved = SavedPlan::read(&text).map_err(|error| refused(file, &error))?;
     let config = context.config_digest()?;
     let state = (session.snapshot.lineage, session.snapshot.serial);
-    saved.fits(context.fleet.id, state, &config).map_err(refused)?;
+    saved.fits(context.fleet.id, state, &config).map_err(|error| refused(file, &error))?;
     Ok(saved)
 }
 
-/// Looks at every object of a saved plan once more, then carries it out as it was agreed to.
+fn refused(file: &str, error: &SavedPlanError) -> Failure {
+    let exit = if error.is_stale() { Exit::Locked } else { Exit::Input };
+    let what = format!("the plan in {file} is not carried out");
+    Failure::new(exit, what).because(error).hint(error.hint())
+}
+
+/// Looks at the lock and every object of a saved plan once more, then carries it out as it was
+/// agreed to. What can be told without a host is told before one is asked.
 async fn carry_out_saved(
     context: &Context,
     session: &mut Session,
-    (saved, given): (SavedPlan, Given),
+    (file, apply): (&str, &Apply),
     output: Arc<Output>,
 ) -> Result<Exit, Failure> {
+    let saved = read_plan(context, session, file)?;
     let ask = (saved.goal.clone(), saved.scope.clone());
     let snapshot = session.snapshot.clone();
-    let mut prepared = Prepared::gather(context, snapshot, ask, &*output).await?;
+    let decided = decided(context, &snapshot, apply.locked)?;
+    saved.agrees_with(&decided.decisions).map_err(|error| refused(file, &error))?;
+    let mut prepared = Prepared::gather_decided(context, decided, snapshot, ask, &*output).await?;
     prepared.stamp.clone_from(&saved.stamp);
-    let plan = saved.still_true(&prepared.reached.observed).map_err(|error| {
-        Failure::new(Exit::Locked, "the plan is not carried out").because(&error).hint(error.hint())
-    })?;
+    let plan = saved.still_true(&prepared.reached.observed);
+    let plan = plan.map_err(|error| refused(file, &error))?;
+    let given = given_by(context, &session.snapshot, &apply.consent)?;
     show_and_run(prepared, plan, |plan| consent_to(plan, given), session, output).await
+}
+
+/// Decides; where nobody is there to see it, nothing that the lock does not hold.
+fn decided(context: &Context, snapshot: &Snapshot, locked: bool) -> Result<Decided, Failure> {
+    let decided = Decided::of(context, snapshot)?;
+    decided.tell();
+    if locked || !ask::somebody() {
+        decided.refuse_open()?;
+    }
+    Ok(decided)
 }
 
 /// `freehold destroy`.

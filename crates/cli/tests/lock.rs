@@ -140,6 +140,25 @@ fn an_apply_without_a_terminal_decides_nothing() {
 }
 
 #[test]
+fn a_saved_plan_without_a_terminal_decides_nothing_either() {
+    let fleet = Fleet::new("web 2");
+    fleet.run(&["plan", "-o", "./web.plan"]).is(3, &["saved; carry it out with"]);
+    for arguments in [&["apply", "./web.plan", "--yes"][..], &["apply", "./web.plan", "--locked"]] {
+        fleet.run(arguments).is(
+            1,
+            &[
+                "freehold.lock does not hold what was decided",
+                "vm web-0: is not in it",
+                "hint: run `freehold plan --lock` and commit freehold.lock",
+            ],
+        );
+        assert_eq!(fleet.lock(), "");
+    }
+    fleet.run(&["plan", "--lock"]).is(0, &[]);
+    fleet.run(&["apply", "./web.plan", "--yes"]).is(3, &["rack1"]);
+}
+
+#[test]
 fn only_what_is_new_is_decided_and_nobody_moves() {
     let fleet = Fleet::new("web 2");
     fleet.run(&["plan", "--lock"]).is(0, &[]);

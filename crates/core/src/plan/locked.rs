@@ -60,6 +60,17 @@ pub fn undecided(lock: &Decisions, decided: &Decisions, fleet: &Fleet) -> Vec<Un
     fleet.vms.keys().filter_map(open).collect()
 }
 
+/// Returns where what is decided now differs from what a plan was made with; `None` where it does
+/// not. Counters are no choices, but one that is further tells that somebody made it again.
+pub(super) fn overtaken(vm: &VmName, planned: &VmDecision, now: &VmDecision) -> Option<Undecided> {
+    let mut choices = differences(planned, now);
+    if now.incarnation > planned.incarnation {
+        let [have, locked] = [planned, now].map(|vm| vm.incarnation.to_string());
+        choices.push(Choice { what: "incarnation".to_owned(), have, locked });
+    }
+    (!choices.is_empty()).then(|| Undecided { vm: vm.clone(), choices })
+}
+
 /// Returns where what was applied differs from the lock and is what holds.
 pub fn disagreements(
     lock: &Decisions,
@@ -128,11 +139,15 @@ impl fmt::Display for Undecided {
         if self.choices.is_empty() {
             return f.write_str("is not in it");
         }
-        let say = |choice: &Choice| {
-            let Choice { what, have, locked } = choice;
-            format!("{what} {have}, it says {locked}")
-        };
-        f.write_str(&self.choices.iter().map(say).collect::<Vec<_>>().join("; "))
+        let words: Vec<_> = self.choices.iter().map(ToString::to_string).collect();
+        f.write_str(&words.join("; "))
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, have, locked } = self;
+        write!(f, "{what} {have}, it says {locked}")
     }
 }
 

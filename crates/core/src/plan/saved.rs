@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Change, Goal, Held, Object, Plan, Scope, Withheld, Work, World};
-use crate::model::{Digest, FleetId, HostName, HostView, Observed, Seen};
+use super::{Change, Goal, Held, Object, Plan, Scope, Withheld, Work, World, locked::overtaken};
+use crate::{
+    model::{Digest, FleetId, HostName, HostView, Observed, Seen},
+    state::Decisions,
+};
 
 /// A plan with everything that tells whether it still holds. It has no secret in it: what a guest is
 /// told is made again from the same folder.
@@ -27,7 +30,7 @@ pub struct SavedPlan {
     pub stamp: String,
     /// The plan.
     pub plan: Plan,
-    /// Every object it changes, as it was seen: by host and object.
+    /// Every host it changes and every object, as it was seen: by host and object.
     pub fingerprints: BTreeMap<HostName, BTreeMap<String, Digest>>,
     /// Digest of all of the above.
     digest: Digest,
@@ -64,6 +67,9 @@ pub enum SavedPlanError {
     /// The text changed since.
     #[error("the fleet's text, a variable or the environment changed since it was made")]
     TextChanged,
+    /// What it was decided with is no longer what is decided.
+    #[error("freehold.lock says otherwise by now: {0}")]
+    LockChanged(String),
     /// Objects changed since.
     #[error("changed since it was made: {0}")]
     Changed(String),
@@ -74,7 +80,11 @@ impl SavedPlanError {
     pub fn is_stale(&self) -> bool {
         matches!(
             self,
-            Self::Stale { .. } | Self::OtherLineage | Self::TextChanged | Self::Changed(_)
+            Self::Stale { .. }
+                | Self::OtherLineage
+                | Self::TextChanged
+                | Self::LockChanged(_)
+                | Self::Changed(_)
         )
     }
 
@@ -90,7 +100,7 @@ impl SavedPlanError {
 }
 
 impl SavedPlan {
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 
     /// Puts a plan together with what tells whether it still holds; `config` is the keyed digest of
     /// the text.
@@ -166,8 +176,18 @@ impl SavedPlan {
         Ok(())
     }
 
-    /// Returns the plan once every object it changes was seen to be as it was; what is on hosts that
-    /// do not answer now is held back.
+    /// Says whether it was made with what is decided now, so that carrying it out overrules nothing
+    /// that the lock got since.
+    pub fn agrees_with(&self, decided: &Decisions) -> Result<(), SavedPlanError> {
+        let planned = self.plan.changes.iter().filter_map(Change::decided);
+        let otherwise =
+            planned.filter_map(|(vm, planned)| overtaken(vm, planned, decided.vms.get(vm)?));
+        let words: Vec<_> = otherwise.map(|overtaken| overtaken.to_string()).collect();
+        if words.is_empty() { Ok(()) } else { Err(SavedPlanError::LockChanged(words.join("; "))) }
+    }
+
+    /// Returns the plan once every host and every object it changes was seen to be as it was; what is
+    /// on hosts that do not answer now is held back.
     pub fn still_true(mut self, observed: &Observed) -> Result<Plan, SavedPlanError> {
         let down: BTreeMap<HostName, String> = observed
             .iter()
@@ -212,17 +232,32 @@ impl Plan {
     }
 }
 
-/// Returns every object that a plan changes as it was seen; those of hosts that were not read are
-/// left out.
+/// What a host is known by, beside its objects.
+const PLACE: &str = "pool and card";
+
+/// Returns every host and every object that a plan changes as it was seen; those of hosts that were
+/// not read are left out.
 fn fingerprints(plan: &Plan, observed: &Observed) -> BTreeMap<HostName, BTreeMap<String, Digest>> {
     let mut all: BTreeMap<HostName, BTreeMap<String, Digest>> = BTreeMap::new();
     for change in &plan.changes {
         if let Some(Seen::Whole(view)) = observed.get(&change.host) {
-            let seen = fingerprint(change, view);
-            all.entry(change.host.clone()).or_default().insert(change.object.to_string(), seen);
+            let objects = all.entry(change.host.clone()).or_default();
+            objects.entry(PLACE.to_owned()).or_insert_with(|| place(plan.fleet, view));
+            objects.insert(change.object.to_string(), fingerprint(change, view));
         }
     }
     all
+}
+
+/// What tells that a host is the one it was, that its pool is there, and that no run but those the
+/// state knows of was here: what the planner looks at before it looks at anything else.
+fn place(fleet: FleetId, view: &HostView) -> Digest {
+    let fleet = fleet.to_string();
+    let pool = view.pool.as_ref();
+    let card = pool.and_then(|pool| pool.card.as_ref());
+    let ours = card.map(|card| (card.host, card.fleets.get(&fleet), card.volumes.get(&fleet)));
+    let seen = (pool.map(|pool| (&pool.path, pool.active)), ours);
+    Digest::of([format!("{seen:?}").as_bytes()])
 }
 
 fn fingerprint(change: &Change, view: &HostView) -> Digest {

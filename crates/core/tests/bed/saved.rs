@@ -27,6 +27,7 @@ impl Bed {
         saved.fits(self.fleet().id, state, &self.config())?;
         let ask = Ask { goal: saved.goal.clone(), scope: saved.scope.clone() };
         let mut prepared = self.prepare(session.snapshot.clone(), ask).await.unwrap();
+        saved.agrees_with(&prepared.decisions)?;
         prepared.stamp.clone_from(&saved.stamp);
         let plan = saved.still_true(&prepared.reached.observed)?;
         Ok(self.carry_out((&prepared, plan), consent, &mut session, || {}).await)

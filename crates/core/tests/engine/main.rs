@@ -24,6 +24,7 @@ mod promises;
 mod random;
 mod ready;
 mod removal;
+mod saved;
 mod secrets;
 mod trash;
 mod trash_faults;
