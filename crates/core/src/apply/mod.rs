@@ -11,6 +11,7 @@ mod prepare;
 mod ready;
 mod restore;
 mod run;
+mod schedule;
 
 pub use failure::{Failure, FailureKind, causes_of};
 pub use look::{Looked, Onlook, look};

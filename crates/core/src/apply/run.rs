@@ -11,6 +11,7 @@ use super::{
     image::{Images, told},
     ready::await_ready,
     restore::restore_domain,
+    schedule::{Ending, Schedule, Turn},
 };
 use crate::{
     events::{Event, Listener, StepOutcome},
@@ -94,15 +95,6 @@ enum Ended {
     Failed(Box<Failure>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    Waiting,
-    Running,
-    Done,
-    /// Failed or skipped.
-    Not,
-}
-
 impl Run<'_> {
     /// Walks all steps; `snapshot` is the state they begin from.
     pub async fn walk(&self, snapshot: Snapshot) -> Report {
@@ -120,17 +112,18 @@ impl Run<'_> {
             .iter()
             .map(|plugin| (plugin.name().to_owned(), self.batcher(plugin)))
             .collect();
-        let mut marks = vec![Mark::Waiting; self.steps.len()];
+        let mut schedule = Schedule::of(self.steps);
         let mut running: FuturesUnordered<BoxFuture<'_, (usize, Ended)>> = FuturesUnordered::new();
         loop {
-            for index in self.due(&mut marks, &mut report) {
+            for index in self.due(&mut schedule, &mut report) {
                 for fact in &self.steps[index].claims {
                     report.snapshot.fold(fact);
                 }
                 running.push(self.one(index, &images, &batchers).boxed());
             }
             let Some((index, ended)) = running.next().await else { break };
-            marks[index] = self.settle(index, ended, &mut report);
+            let ending = self.settle(index, ended, &mut report);
+            schedule.ended(index, ending);
         }
         report.interrupted = *self.interrupt.borrow();
         report
@@ -140,33 +133,22 @@ impl Run<'_> {
         Batcher::new(Arc::clone(plugin), self.interrupt.clone())
     }
 
-    /// Returns the steps that can begin now; marks those that never can.
-    fn due(&self, marks: &mut [Mark], report: &mut Report) -> Vec<usize> {
-        let stopped = *self.interrupt.borrow();
+    /// Returns the steps that can begin now; tells of those that never can.
+    fn due(&self, schedule: &mut Schedule, report: &mut Report) -> Vec<usize> {
         let mut due = Vec::new();
-        // Steps come after those they need, so one pass settles chains of skipped ones.
-        for (index, step) in self.steps.iter().enumerate() {
-            if marks[index] != Mark::Waiting {
-                continue;
-            }
-            let lost = step.needs.iter().any(|need| marks[*need] == Mark::Not);
-            if lost || stopped {
-                marks[index] = Mark::Not;
-                report.skipped.push(step.words());
-                self.tell_ended(index, StepOutcome::Skipped);
-                continue;
-            }
-            let needs_done = step.needs.iter().all(|need| marks[*need] == Mark::Done);
-            let ended = |other: &usize| matches!(marks[*other], Mark::Done | Mark::Not);
-            if needs_done && step.after.iter().all(ended) {
-                marks[index] = Mark::Running;
-                due.push(index);
+        for turn in schedule.turns(*self.interrupt.borrow()) {
+            match turn {
+                Turn::Begin(index) => due.push(index),
+                Turn::Skip(index) => {
+                    report.skipped.push(self.steps[index].words());
+                    self.tell_ended(index, StepOutcome::Skipped);
+                }
             }
         }
         due
     }
 
-    fn settle(&self, index: usize, ended: Ended, report: &mut Report) -> Mark {
+    fn settle(&self, index: usize, ended: Ended, report: &mut Report) -> Ending {
         let step = &self.steps[index];
         match ended {
             Ended::Done(published) => {
@@ -178,7 +160,7 @@ impl Run<'_> {
                     report.unverified.push(step.words());
                 }
                 self.tell_ended(index, StepOutcome::Done);
-                Mark::Done
+                Ending::Done
             }
             Ended::Failed(failure) => {
                 let (causes, hint) = (failure.causes.clone(), failure.hint.clone());
@@ -188,7 +170,7 @@ impl Run<'_> {
                     note_pending(pending, plugin, &failure.causes, edits);
                 }
                 report.failures.push(*failure);
-                Mark::Not
+                Ending::Not
             }
         }
     }
