@@ -17,6 +17,7 @@ mod goal;
 mod held;
 mod inventory;
 mod json;
+mod known;
 mod lint;
 mod locked;
 mod make;
