@@ -1,5 +1,7 @@
 //! The table of consent: what each word on the command line lets through, and nothing else.
 
+mod commands;
+
 use freehold_core::{
     model::Impact,
     plan::{Allowance, Consent, Plan, Withheld},
