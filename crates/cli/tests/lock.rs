@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
-};
+use std::fs;
+
+mod folder;
+
+use folder::Fleet;
 
 /// What reads lock and state.
 const READERS: [&[&str]; 6] = [
@@ -18,99 +18,6 @@ const READERS: [&[&str]; 6] = [
     &["lock", "prune"],
     &["status"],
 ];
-
-/// A fleet's folder; its hosts answer nobody.
-struct Fleet {
-    folder: tempfile::TempDir,
-}
-
-/// How a run ended, and all it said.
-struct Ran {
-    exit: i32,
-    said: String,
-}
-
-impl Ran {
-    /// It ended so, and said all of these.
-    #[track_caller]
-    fn is(&self, exit: i32, words: &[&str]) {
-        assert_eq!(self.exit, exit, "{}", self.said);
-        for word in words {
-            assert!(self.said.contains(word), "{word:?} is not in:\n{}", self.said);
-        }
-    }
-}
-
-impl Fleet {
-    fn new(vms: &str) -> Self {
-        let fleet = Self { folder: tempfile::tempdir().unwrap() };
-        fs::write(fleet.path("base.qcow2"), b"image").unwrap();
-        fleet.declare(vms);
-        fleet.run(&["init"]).is(0, &["identity.key"]);
-        fleet
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.folder.path().join(file)
-    }
-
-    /// Writes the text: `web 2` is two VMs `web-0`, `web-1`.
-    fn declare(&self, vms: &str) {
-        let block = |words: &str| {
-            let (name, count) = words.trim().split_once(' ').unwrap();
-            format!(
-                "vm \"{name}\" {{\n  count = {count}\n  host = [host.rack1, host.rack2]\n  \
-                 image = image.base\n  memory = \"256MiB\"\n  wait = \"none\"\n  \
-                 disk \"root\" {{\n    size = \"1GiB\"\n  }}\n  nic \"lan\" {{}}\n}}\n"
-            )
-        };
-        let vms: String = vms.split(',').filter(|vm| !vm.is_empty()).map(block).collect();
-        let digest = "0123456789abcdef".repeat(4);
-        let text = format!(
-            r#"
-fleet "home" {{
-  id = "f7c10b8e5a2d4c93b6e1f04a7d825c39"
-}}
-host "rack1" {{
-  ssh = "root@127.0.0.1:1"
-}}
-host "rack2" {{
-  ssh = "root@127.0.0.1:1"
-}}
-network "lan" {{
-  kind      = "bridge"
-  bridge    = "br0"
-  subnet    = "10.77.0.0/24"
-  addresses = "10.77.0.100-10.77.0.199"
-}}
-image "base" {{
-  source = "base.qcow2"
-  sha256 = "{digest}"
-}}
-{vms}"#
-        );
-        fs::write(self.path("fleet.hcl"), text).unwrap();
-    }
-
-    fn lock(&self) -> String {
-        fs::read_to_string(self.path("freehold.lock")).unwrap_or_default()
-    }
-
-    /// Runs freehold with nobody at a terminal.
-    fn run(&self, arguments: &[&str]) -> Ran {
-        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_freehold"))
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .env("HOME", self.folder.path())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap()).join("\n");
-        Ran { exit: status.code().unwrap(), said }
-    }
-}
 
 #[test]
 fn an_apply_without_a_terminal_decides_nothing() {
