@@ -363,8 +363,8 @@ fn a_second_up_finds_the_first() {
     let _quiet = shared();
     let dir = Lab::default_dir();
     let _lab = lab();
-    assert_eq!(Lab::up(&dir, Zones::Usual).unwrap().1, Outcome::WasUp);
-    let refused = Lab::up(Path::new("/var/tmp/freehold-lab-second"), Zones::None).unwrap_err();
+    assert_eq!(Lab::up(&dir, Zones::Usual, RACKS.len()).unwrap().1, Outcome::WasUp);
+    let refused = Lab::up(Path::new("/var/tmp/freehold-lab-second"), Zones::None, 2).unwrap_err();
     assert!(refused.to_string().contains("another lab is up"), "{refused:#}");
 }
 

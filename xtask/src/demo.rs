@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use acceptance::bed::{Bed, Place, binary, eventually};
 use acceptance::lab::guest::{cached_image, default_cache};
-use acceptance::lab::{Lab, Zones};
+use acceptance::lab::{Lab, RACKS, Zones};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     let dir = Lab::default_dir();
     let was_up = Lab::attach(&dir).is_ok();
-    lab::up(&dir, Zones::None)?;
+    lab::up(&dir, Zones::None, RACKS.len())?;
     let shown = Lab::attach(&dir).and_then(|lab| show(&lab));
     let ended = if arguments.keep && shown.is_ok() {
         say_how_to_play();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use acceptance::lab::guest::{cached_image, default_cache};
-use acceptance::lab::{Lab, Outcome, RACKS, Zones, powerdns, prometheus};
+use acceptance::lab::{Lab, Outcome, Zones, powerdns, prometheus};
 use anyhow::{Result, bail, ensure};
 use clap::{Args, Subcommand};
 
@@ -28,19 +28,32 @@ enum Act {
         /// Begin without zones on the name server
         #[arg(long)]
         no_zones: bool,
+        #[command(flatten)]
+        size: Size,
     },
     /// Show which parts answer
     Status,
     /// Remove all of it: processes, namespaces, links, files
     Down,
     /// Bring it up and down, in full and killed half-way, and see that nothing is left
-    CheckDown,
+    CheckDown {
+        #[command(flatten)]
+        size: Size,
+    },
+}
+
+/// How large a lab is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+struct Size {
+    /// How many racks it has, two to ten; all after the second are like the first
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    racks: u8,
 }
 
 /// Does what the arguments say.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let dir = arguments.dir.clone().unwrap_or_else(Lab::default_dir);
-    if matches!(arguments.act, Act::Up { .. } | Act::CheckDown) {
+    if matches!(arguments.act, Act::Up { .. } | Act::CheckDown { .. }) {
         setup(Needs::Lab)?;
         // Not as root, so that `target` stays the user's own.
         cached_image(&default_cache())?;
@@ -49,19 +62,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return as_root(arguments.act, &dir);
     }
     match arguments.act {
-        Act::Up { no_zones } => {
-            up(&dir, if no_zones { Zones::None } else { Zones::Usual }).map(drop)
+        Act::Up { no_zones, size } => {
+            let zones = if no_zones { Zones::None } else { Zones::Usual };
+            up(&dir, zones, size.racks.into()).map(drop)
         }
         Act::Status => status(&dir),
         Act::Down => down(&dir),
-        Act::CheckDown => check_down(&dir),
+        Act::CheckDown { size } => check_down(&dir, size.racks),
     }
 }
 
 /// Brings the lab up and says how to get in.
-pub(crate) fn up(dir: &std::path::Path, zones: Zones) -> Result<Outcome> {
+pub(crate) fn up(dir: &std::path::Path, zones: Zones, racks: usize) -> Result<Outcome> {
     let started = Instant::now();
-    let (lab, outcome) = Lab::up(dir, zones)?;
+    let (lab, outcome) = Lab::up(dir, zones, racks)?;
     let done = match outcome {
         Outcome::Made => "the lab is up",
         Outcome::Remade => "the lab was broken, and is up again",
@@ -72,14 +86,10 @@ pub(crate) fn up(dir: &std::path::Path, zones: Zones) -> Result<Outcome> {
         lab.dir().display(),
         started.elapsed().as_secs_f64()
     ));
-    for rack in RACKS {
+    for rack in lab.racks() {
         let config = lab.ssh_config();
-        screen::say(format_args!(
-            "  {}       ssh -F {} {}",
-            rack.name,
-            config.display(),
-            rack.name
-        ));
+        let name = rack.name;
+        screen::say(format_args!("  {name:<12}ssh -F {} {name}", config.display()));
     }
     screen::say(format_args!(
         "  powerdns    {} (key in {}/powerdns/api-key)",
@@ -117,25 +127,30 @@ fn status(dir: &std::path::Path) -> Result<()> {
 
 fn as_root(act: Act, dir: &std::path::Path) -> Result<()> {
     let dir = dir.to_string_lossy();
-    let act: &[&str] = match act {
-        Act::Up { no_zones: false } => &["up"],
-        Act::Up { no_zones: true } => &["up", "--no-zones"],
-        Act::Status => &["status"],
-        Act::Down => &["down"],
-        Act::CheckDown => &["check-down"],
+    let (act, size): (&[&str], _) = match act {
+        Act::Up { no_zones: false, size } => (&["up"], Some(size)),
+        Act::Up { no_zones: true, size } => (&["up", "--no-zones"], Some(size)),
+        Act::Status => (&["status"], None),
+        Act::Down => (&["down"], None),
+        Act::CheckDown { size } => (&["check-down"], Some(size)),
     };
-    root::again(&[&["lab"], act, &["--dir", &dir]].concat())
+    let racks = size.map(|size| size.racks.to_string());
+    let racks: Vec<&str> = racks.iter().flat_map(|racks| ["--racks", racks]).collect();
+    root::again(&[&["lab"], act, &racks, &["--dir", &dir]].concat())
 }
 
 /// Kills `up` at moments spread over its whole run: `down` must clear up after each.
-fn check_down(dir: &std::path::Path) -> Result<()> {
+fn check_down(dir: &std::path::Path, racks: u8) -> Result<()> {
     ensure!(
         Lab::leftovers(dir).is_empty(),
         "a lab is there\n\nhint: run `cargo xtask lab down` first"
     );
     let program = std::env::current_exe()?;
-    for moment in (0..2400).step_by(200) {
-        let up = ["lab", "up", "--dir"];
+    // The more racks, the longer a run is.
+    let step = 160 + 20 * u64::from(racks);
+    for moment in (0..12).map(|nth| nth * step) {
+        let racks = racks.to_string();
+        let up = ["lab", "up", "--racks", &racks, "--dir"];
         let mut child = std::process::Command::new(&program).args(up).arg(dir).spawn()?;
         std::thread::sleep(std::time::Duration::from_millis(moment));
         child.kill()?;

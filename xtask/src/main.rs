@@ -30,7 +30,7 @@ enum Chore {
     Demo(demo::Arguments),
     /// Run the tests, ring by ring, and install what they need
     Test(test::Arguments),
-    /// Bring the lab up or down: two libvirt hosts, a name server and a Prometheus on this machine
+    /// Bring the lab up or down: two libvirt hosts or more, a name server and a Prometheus on this machine
     Lab(lab::Arguments),
     /// Install the packages that building, testing and the lab need
     Setup,

@@ -113,7 +113,7 @@ fn with_lab(rings: impl FnOnce() -> Result<()>) -> Result<()> {
     let was_up = Lab::attach(&dir).is_ok();
     if !root::is_root() {
         root::again(&["lab", "up"])?;
-    } else if lab::up(&dir, Zones::Usual)? == Outcome::WasUp {
+    } else if lab::up(&dir, Zones::Usual, RACKS.len())? == Outcome::WasUp {
         screen::say("it stays up after the tests");
     }
     let tested = rings();

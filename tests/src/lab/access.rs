@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::command::Run;
-use super::rack::RACKS;
+use super::rack::Spec;
 
 /// Returns the user's private key.
 pub(super) fn user_key(lab: &Path) -> PathBuf {
@@ -26,11 +26,11 @@ pub(super) fn create_user_key(lab: &Path) -> Result<()> {
 }
 
 /// Writes `ssh/config` and `ssh/known_hosts` from the keys the racks now have.
-pub(super) fn write_client_files(lab: &Path) -> Result<()> {
+pub(super) fn write_client_files(lab: &Path, racks: &[Spec]) -> Result<()> {
     let ssh = lab.join("ssh");
     let mut config = String::new();
     let mut known = String::new();
-    for rack in RACKS {
+    for rack in racks {
         let key = lab.join(rack.name).join("ssh/host_key.pub");
         let key = fs::read_to_string(&key).with_context(|| format!("reading {}", key.display()))?;
         let key = key.split_whitespace().take(2).collect::<Vec<_>>().join(" ");

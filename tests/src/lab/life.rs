@@ -3,16 +3,18 @@
 //! Everything is found by name or by mark, never remembered: so `down` works after `up` was killed at any
 //! moment, and twice in a row.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::guest::{cached_image, default_cache};
-use super::{Lab, PowerDns, Prometheus, RACKS, Rack, access, network, powerdns, process};
+use super::rack::{EVERY, RACKS, Rack, Spec};
+use super::{Lab, PowerDns, Prometheus, access, network, powerdns, process};
 
-/// Lies in every folder that is a lab, from its first moment on: no other folder is ever removed.
+/// Lies in every folder that is a lab, from its first moment on: no other folder is ever removed. Says how
+/// many racks the lab is to have.
 const SIGN: &str = ".freehold-lab";
 /// Written last: a lab with it was once all up.
 const FINISHED: &str = "lab.json";
@@ -38,21 +40,27 @@ pub enum Zones {
 }
 
 impl Lab {
-    /// Brings the lab in `dir` up: all of it answers when this returns.
-    pub fn up(dir: &Path, zones: Zones) -> Result<(Self, Outcome)> {
+    /// Brings the lab in `dir` up: all of it answers when this returns. One that is up already may have
+    /// more racks than `racks`, and not fewer.
+    pub fn up(dir: &Path, zones: Zones, racks: usize) -> Result<(Self, Outcome)> {
         ensure!(
             rustix::process::getuid().is_root(),
             "a lab needs root: namespaces, bridges, port 53"
         );
+        let wanted = EVERY.get(..racks).filter(|wanted| wanted.len() >= RACKS.len());
+        let wanted = wanted.with_context(|| {
+            format!("a lab has {} to {} racks, not {racks}", RACKS.len(), EVERY.len())
+        })?;
         if let Ok(lab) = Self::attach(dir) {
+            lab.refuse_fewer(racks)?;
             return Ok((lab, Outcome::WasUp));
         }
         refuse_second(dir)?;
         let outcome = if leftovers(dir).is_empty() { Outcome::Made } else { Outcome::Remade };
         Self::down(dir).context("clearing away what is left of an earlier lab")?;
         let image = cached_image(&default_cache())?;
-        let dir = claim(dir)?;
-        let lab = Self { dir, image };
+        let dir = claim(dir, racks)?;
+        let lab = Self { dir, image, racks: wanted };
         lab.start(zones)?;
         lab.finish()?;
         Ok((lab, outcome))
@@ -66,7 +74,8 @@ impl Lab {
         let written = fs::read_to_string(dir.join(FINISHED)).with_context(hint)?;
         let written: Value = serde_json::from_str(&written).with_context(hint)?;
         let image = written.get("image").and_then(Value::as_str).with_context(hint)?;
-        let lab = Self { dir: dir.clone(), image: PathBuf::from(image) };
+        let racks = racks_of(&dir);
+        let lab = Self { dir: dir.clone(), image: PathBuf::from(image), racks };
         lab.check().with_context(|| format!("the lab in {} is broken", dir.display()))?;
         Ok(lab)
     }
@@ -74,10 +83,11 @@ impl Lab {
     /// Returns each part of the lab in `dir` with its state in words.
     pub fn status(dir: &Path) -> Vec<(String, Result<()>)> {
         let dir = settled(dir);
-        let racks = RACKS.map(|spec| (spec.name.to_owned(), Rack::new(&dir, spec).answers()));
+        let racks = racks_of(&dir).iter();
+        let racks = racks.map(|spec| (spec.name.to_owned(), Rack::new(&dir, *spec).answers()));
         let powerdns = ("powerdns".to_owned(), PowerDns::new(&dir).answers());
         let prometheus = ("prometheus".to_owned(), Prometheus::new(&dir).answers());
-        let parts = racks.into_iter().chain([powerdns, prometheus]);
+        let parts = racks.chain([powerdns, prometheus]);
         parts.map(|(name, answer)| (name, answer.map(drop))).collect()
     }
 
@@ -98,6 +108,15 @@ impl Lab {
         leftovers(&settled(dir))
     }
 
+    fn refuse_fewer(&self, racks: usize) -> Result<()> {
+        let have = self.racks.len();
+        ensure!(
+            have >= racks,
+            "a lab of {have} racks is up, and {racks} are asked for\n\nhint: run `cargo xtask lab down` first"
+        );
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
         ensure!(network::owner().as_deref() == Some(&self.dir), "its bridge is not there");
         for (name, answer) in Self::status(&self.dir) {
@@ -107,16 +126,16 @@ impl Lab {
     }
 
     fn start(&self, zones: Zones) -> Result<()> {
-        let racks = RACKS.map(|spec| Rack::new(&self.dir, spec));
+        let racks: Vec<Rack> = self.racks.iter().map(|spec| Rack::new(&self.dir, *spec)).collect();
         network::create(&self.dir)?;
         access::create_user_key(&self.dir)?;
         for rack in &racks {
             rack.start()?;
         }
-        access::write_client_files(&self.dir)?;
+        access::write_client_files(&self.dir, self.racks)?;
         self.powerdns().lay_out()?;
         self.powerdns().start()?;
-        self.prometheus().lay_out()?;
+        self.prometheus().lay_out(self.racks)?;
         self.prometheus().start()?;
         self.powerdns().wait()?;
         if zones == Zones::Usual {
@@ -146,15 +165,22 @@ fn refuse_second(dir: &Path) -> Result<()> {
 }
 
 /// Makes the folder ours, which it must not have been to somebody else.
-fn claim(dir: &Path) -> Result<PathBuf> {
+fn claim(dir: &Path, racks: usize) -> Result<PathBuf> {
     fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     let dir = dir.canonicalize().with_context(|| format!("finding {}", dir.display()))?;
     ensure!(is_empty(&dir)?, "{} is not empty and no lab of ours", dir.display());
-    File::create(dir.join(SIGN)).context("signing the lab's folder")?;
+    fs::write(dir.join(SIGN), racks.to_string()).context("signing the lab's folder")?;
     for folder in ["log", "run", "ssh"] {
         fs::create_dir(dir.join(folder)).with_context(|| format!("creating {folder}"))?;
     }
     Ok(dir)
+}
+
+/// Returns the racks of the lab in `dir`; a sign that was cut short says nothing, and the lab is usual.
+fn racks_of(dir: &Path) -> &'static [Spec] {
+    let sign = fs::read_to_string(dir.join(SIGN)).unwrap_or_default();
+    let racks = sign.trim().parse().ok().and_then(|racks: usize| EVERY.get(..racks));
+    racks.filter(|racks| !racks.is_empty()).unwrap_or(&RACKS)
 }
 
 /// The sign goes last, so that a `down` killed half-way can be run again.
@@ -201,4 +227,20 @@ fn leftovers(dir: &Path) -> Vec<String> {
 /// A folder that is gone has no canonical path, but its processes still carry it.
 fn settled(dir: &Path) -> PathBuf {
     dir.canonicalize().or_else(|_| std::path::absolute(dir)).unwrap_or_else(|_| dir.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_says_how_many_racks_its_lab_has() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(racks_of(dir.path()).len(), RACKS.len(), "one that is signed by nobody");
+        fs::create_dir(dir.path().join("lab")).unwrap();
+        let lab = claim(&dir.path().join("lab"), 10).unwrap();
+        assert_eq!(racks_of(&lab).len(), 10);
+        fs::write(lab.join(SIGN), "").unwrap();
+        assert_eq!(racks_of(&lab).len(), RACKS.len(), "one whose sign was cut short");
+    }
 }

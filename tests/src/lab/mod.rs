@@ -1,4 +1,5 @@
-//! The lab: two namespaced libvirt hosts, a name server, a Prometheus and a guest image on one machine.
+//! The lab: two namespaced libvirt hosts (or more, when asked), a name server, a Prometheus and a guest
+//! image on one machine.
 //!
 //! It stands in one folder and leaves nothing behind. It shows the world to those who test; it must not
 //! know freehold. One lab fits on a machine, since names and addresses are fixed.
@@ -33,6 +34,7 @@ pub const DEFAULT_DIR: &str = "/var/tmp/freehold-lab";
 pub struct Lab {
     dir: PathBuf,
     image: PathBuf,
+    racks: &'static [rack::Spec],
 }
 
 impl Lab {
@@ -69,6 +71,11 @@ impl Lab {
     /// Returns the private key that opens the racks (its public half ends in `.pub`).
     pub fn user_key(&self) -> PathBuf {
         access::user_key(&self.dir)
+    }
+
+    /// Returns what is fixed about each of its racks.
+    pub fn racks(&self) -> &'static [rack::Spec] {
+        self.racks
     }
 
     /// Returns the first rack: root, everything easy.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::command::Run;
-use super::rack::RACKS;
+use super::rack::EVERY;
 
 /// The bridge all racks and their guests are plugged into.
 pub const BRIDGE: &str = "labbr";
@@ -73,7 +73,7 @@ pub enum Cable {
 
 /// Removes bridge, cables, namespaces and rule, whichever of them exist.
 pub fn remove() -> Result<()> {
-    for rack in RACKS {
+    for rack in EVERY {
         if namespace(rack.name).exists() {
             ip(&["netns", "del", rack.name])?;
         }
@@ -86,9 +86,9 @@ pub fn remove() -> Result<()> {
 
 /// Returns what of the network is still there, in words.
 pub fn leftovers() -> Vec<String> {
-    let links = RACKS.iter().map(|rack| cable(rack.name)).chain([BRIDGE.to_owned()]);
+    let links = EVERY.iter().map(|rack| cable(rack.name)).chain([BRIDGE.to_owned()]);
     let links = links.filter(|link| link_exists(link)).map(|link| format!("link {link}"));
-    let spaces = RACKS.iter().filter(|rack| namespace(rack.name).exists());
+    let spaces = EVERY.iter().filter(|rack| namespace(rack.name).exists());
     let spaces = spaces.map(|rack| format!("network namespace {}", rack.name));
     let rule = iptables("-C").is_ok().then(|| "rule in FORWARD".to_owned());
     links.chain(spaces).chain(rule).collect()

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::command::Run;
 use super::process::Part;
-use super::rack::RACKS;
+use super::rack::Spec;
 
 /// Where it listens.
 pub const URL: &str = "http://10.77.0.1:9090";
@@ -33,16 +33,16 @@ impl Prometheus {
     }
 
     /// Makes its folders and its configuration.
-    pub(super) fn lay_out(&self) -> Result<()> {
+    pub(super) fn lay_out(&self, racks: &[Spec]) -> Result<()> {
         fs::create_dir_all(self.targets_dir()).context("creating prometheus/targets")?;
-        fs::write(self.config_file(), self.config()).context("writing prometheus.yml")
+        fs::write(self.config_file(), self.config(racks)).context("writing prometheus.yml")
     }
 
-    fn config(&self) -> String {
+    fn config(&self, racks: &[Spec]) -> String {
         let mut config =
             "global:\n  scrape_interval: 2s\n  scrape_timeout: 2s\nscrape_configs:\n".to_owned();
         config.push_str(&job("lab", &self.targets_dir()));
-        for rack in RACKS {
+        for rack in racks {
             config.push_str(&job(rack.name, &self.lab.join(rack.name).join("targets")));
         }
         config

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use acceptance::lab::guest::{cached_image, default_cache};
-use acceptance::lab::{Lab, Zones};
+use acceptance::lab::{Lab, RACKS, Zones};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -101,7 +101,7 @@ fn in_the_lab(arguments: &Arguments) -> Result<Vec<Row>> {
     ensure!(root::is_root(), "run it as root: it opens tunnels into the lab");
     let dir = Lab::default_dir();
     let was_up = Lab::attach(&dir).is_ok();
-    lab::up(&dir, Zones::Usual)?;
+    lab::up(&dir, Zones::Usual, RACKS.len())?;
     let rows = Lab::attach(&dir).and_then(|lab| measure(&lab, arguments));
     if !was_up {
         lab::down(&dir)?;

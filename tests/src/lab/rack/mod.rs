@@ -38,11 +38,26 @@ pub struct Spec {
     pub manner: Manner,
 }
 
-/// All racks of the lab.
-pub const RACKS: [Spec; 2] = [
-    Spec { name: "rack1", address: "10.77.0.11", user: "root", manner: Manner::Easy },
+/// The racks a lab has at most; it has the first of them, as many as were asked for.
+pub const EVERY: [Spec; 10] = [
+    easy("rack1", "10.77.0.11"),
     Spec { name: "rack2", address: "10.77.0.12", user: "admin", manner: Manner::Stock },
+    easy("rack3", "10.77.0.13"),
+    easy("rack4", "10.77.0.14"),
+    easy("rack5", "10.77.0.15"),
+    easy("rack6", "10.77.0.16"),
+    easy("rack7", "10.77.0.17"),
+    easy("rack8", "10.77.0.18"),
+    easy("rack9", "10.77.0.19"),
+    easy("rack10", "10.77.0.20"),
 ];
+
+/// The racks every lab has: one of each manner.
+pub const RACKS: [Spec; 2] = [EVERY[0], EVERY[1]];
+
+const fn easy(name: &'static str, address: &'static str) -> Spec {
+    Spec { name, address, user: "root", manner: Manner::Easy }
+}
 
 /// How long a rack may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(40);
@@ -157,4 +172,18 @@ impl Rack {
 pub fn ssh(lab: &Path, host: &str, command: &str) -> Run {
     let config = lab.join("ssh/config");
     Run::new("ssh").arg("-F").arg(config).args(["-o", "BatchMode=yes", host, "--", command])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_racks_share_a_name_or_an_address() {
+        let names: BTreeSet<_> = EVERY.iter().map(|rack| rack.name).collect();
+        let addresses: BTreeSet<_> = EVERY.iter().map(|rack| rack.address).collect();
+        assert_eq!((names.len(), addresses.len()), (EVERY.len(), EVERY.len()));
+    }
 }
