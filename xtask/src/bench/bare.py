@@ -1,6 +1,8 @@
 """The reference: the same libvirt calls over an already open tunnel, hosts in parallel.
 
-bare.py create|remove COUNT SOCKET=POOL=BRIDGE ...
+bare.py create|remove|read COUNT SOCKET=POOL=BRIDGE ...
+
+`read` reads what a plan must know of every domain there is, and needs no COUNT but one.
 
 Prints the seconds between the first call and the last; connecting and making seeds come before.
 """
@@ -52,6 +54,18 @@ class Host:
             stream.send(content)
             stream.finish()
             connection.defineXML(DOMAIN.format(n=n, pool=self.pool_path, bridge=self.bridge))
+
+    def read(self, worker, _numbers):
+        connection, pool = self.connections[worker], self.pools[worker]
+        if worker == 0:
+            for network in connection.listAllNetworks():
+                network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
+        if worker == 1:
+            pool.listAllVolumes()
+        for domain in connection.listAllDomains()[worker::CONNECTIONS]:
+            domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+            if domain.ID() >= 0:
+                domain.XMLDesc()
 
     def remove(self, worker, numbers):
         connection, pool = self.connections[worker], self.pools[worker]

@@ -1,16 +1,23 @@
 //! The fleet that is measured: many VMs that are made and not started.
 
-use std::path::Path;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use acceptance::bed::Bed;
+use acceptance::bed::{Bed, Place};
+use acceptance::lab::Lab;
 use acceptance::lab::command::Output;
-use acceptance::lab::{Lab, RACKS};
+use acceptance::lab::rack::Spec;
 use anyhow::{Context, Result, ensure};
 
-/// A fleet of so many VMs on both racks.
+/// Runs the program and writes down what the kernel says was its largest resident set, in KiB.
+const PEAK: &str = include_str!("peak.py");
+
+/// A fleet of so many VMs on these racks.
 pub(super) struct Subject {
     bed: Bed,
+    racks: &'static [Spec],
     vms: usize,
 }
 
@@ -22,13 +29,14 @@ pub(super) struct Applied {
 }
 
 impl Subject {
-    pub(super) fn new(lab: &Lab, vms: usize) -> Result<Self> {
-        let text = fleet(lab.image(), &lab.image_sha256()?, vms);
-        let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/freehold");
-        let bed = Bed::new(lab, &text)?.with_binary(release);
-        let decided = bed.decide()?;
-        ensure!(decided.success(), "plan --lock: {decided}");
-        Ok(Self { bed, vms })
+    pub(super) fn new(lab: &Lab, racks: &'static [Spec], vms: usize) -> Result<Self> {
+        let text = fleet(racks, lab.image(), &lab.image_sha256()?, vms);
+        let folder = tempfile::tempdir().context("making a folder for the fleet")?;
+        let bed = Bed::at(lab, Place::Temporary(folder)).with_binary(release());
+        bed.write("fleet.hcl", &text)?;
+        bed.expect(0, &["init"])?;
+        bed.expect(0, &["plan", "--lock"])?;
+        Ok(Self { bed, racks, vms })
     }
 
     pub(super) fn apply(&self) -> Result<Applied> {
@@ -42,15 +50,35 @@ impl Subject {
 
     pub(super) fn empty_plan(&self) -> Result<f64> {
         let (output, seconds) = self.timed(&["plan"])?;
+        self.refuse_work(&output)?;
+        Ok(seconds)
+    }
+
+    /// Returns the most memory that a plan with nothing to do ever held, in bytes.
+    pub(super) fn memory_of_empty_plan(&self) -> Result<u64> {
+        let place = tempfile::tempdir().context("making a folder for a script")?;
+        let (script, peak) = (place.path().join("peak.py"), place.path().join("peak"));
+        fs::write(&script, PEAK).context("writing peak.py")?;
+        fs::set_permissions(&script, Permissions::from_mode(0o755)).context("peak.py")?;
+        let bed = Bed::at(self.bed.lab(), Place::Folder(self.bed.path().to_owned()))
+            .with_binary(script)
+            .with_env("PEAK_OF", release())
+            .with_env("PEAK_TO", &peak);
+        self.refuse_work(&bed.freehold(&["plan"]).output()?)?;
+        let kib: u64 = fs::read_to_string(&peak).context("reading the peak")?.parse()?;
+        Ok(kib * 1024)
+    }
+
+    fn refuse_work(&self, output: &Output) -> Result<()> {
         let want = format!("nothing to do: {} unchanged", self.vms);
         ensure!(output.stdout.contains(&want), "the plan is not empty: {output}");
-        Ok(seconds)
+        Ok(())
     }
 
     /// Takes everything away, the trash too: nothing in it is anybody's.
     pub(super) fn remove(&self, lab: &Lab) -> Result<()> {
         self.timed(&["destroy", "--yes"])?;
-        for rack in RACKS {
+        for rack in self.racks {
             let emptied = lab.ssh(rack.name, "rm -f /var/lib/libvirt/freehold/trash.*")?;
             ensure!(emptied.success(), "{emptied}");
         }
@@ -67,22 +95,24 @@ impl Subject {
     }
 }
 
-fn fleet(image: &Path, digest: &str, vms: usize) -> String {
+fn release() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/freehold")
+}
+
+fn fleet(racks: &[Spec], image: &Path, digest: &str, vms: usize) -> String {
     let image = image.display();
+    let block = |rack: &Spec| {
+        format!("host \"{0}\" {{\n  ssh   = \"{0}\"\n  accel = \"tcg\"\n}}\n", rack.name)
+    };
+    let hosts: String = racks.iter().map(block).collect();
+    let names: Vec<_> = racks.iter().map(|rack| format!("host.{}", rack.name)).collect();
+    let names = names.join(", ");
     format!(
         r#"
 fleet "bench" {{
   id = "62656e636862656e636862656e636862"
 }}
-host "rack1" {{
-  ssh   = "rack1"
-  accel = "tcg"
-}}
-host "rack2" {{
-  ssh   = "rack2"
-  accel = "tcg"
-}}
-network "wide" {{
+{hosts}network "wide" {{
   kind      = "bridge"
   bridge    = "br0"
   subnet    = "10.79.0.0/16"
@@ -94,7 +124,7 @@ image "guest" {{
 }}
 vm "bench" {{
   count   = {vms}
-  host    = [host.rack1, host.rack2]
+  host    = [{names}]
   image   = image.guest
   memory  = "64MiB"
   running = false

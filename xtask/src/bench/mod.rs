@@ -6,6 +6,7 @@
 mod fleet;
 mod plan;
 mod reference;
+mod wide;
 
 use std::fs;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ pub(crate) struct Arguments {
     /// Measure one part only; may be given several times
     #[arg(long, value_enum)]
     only: Vec<Part>,
-    /// How many VMs are made
+    /// How many VMs are made on two hosts
     #[arg(long, default_value_t = 100)]
     vms: usize,
     /// How often each is measured; medians are compared
@@ -43,11 +44,24 @@ pub(crate) struct Arguments {
 enum Part {
     /// Plans of large fleets on simulated hosts; needs no lab
     Plan,
-    /// Whole commands in the lab, against bare libvirt calls and virsh
+    /// Whole commands on two hosts of the lab, against bare libvirt calls and virsh
     Lab,
+    /// A plan with nothing to do of 1,000 VMs on ten hosts of the lab, against bare reads
+    Wide,
 }
 
-const ALL: [Part; 2] = [Part::Plan, Part::Lab];
+const ALL: [Part; 3] = [Part::Plan, Part::Lab, Part::Wide];
+
+impl Part {
+    /// How many racks the lab must have for it, if it needs a lab.
+    fn racks(self) -> Option<usize> {
+        match self {
+            Self::Plan => None,
+            Self::Lab => Some(RACKS.len()),
+            Self::Wide => Some(wide::RACKS),
+        }
+    }
+}
 
 /// One row of the result.
 struct Row {
@@ -71,19 +85,20 @@ impl Row {
 /// Measures, says the rows and writes them where asked.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let parts = if arguments.only.is_empty() { &ALL[..] } else { &arguments.only[..] };
-    setup(if parts.contains(&Part::Lab) { Needs::Bench } else { Needs::Build })?;
+    let racks = parts.iter().filter_map(|part| part.racks()).max();
+    setup(if racks.is_some() { Needs::Bench } else { Needs::Build })?;
     let mut rows = Vec::new();
-    for part in parts {
-        rows.extend(match part {
-            Part::Plan => plan::measure()?,
-            Part::Lab => in_the_lab(arguments)?,
-        });
+    if parts.contains(&Part::Plan) {
+        rows.extend(plan::measure()?);
+    }
+    if let Some(racks) = racks {
+        rows.extend(in_the_lab(racks, parts, arguments)?);
     }
     for row in &rows {
         let bound = row.bound.map_or(String::new(), |bound| format!("  (bound {bound:.2})"));
         let verdict = if row.holds() { "" } else { "  DOES NOT HOLD" };
         screen::say(format_args!(
-            "{:44} {:>8.3} {}{bound}{verdict}",
+            "{:48} {:>8.3} {}{bound}{verdict}",
             row.name, row.value, row.unit
         ));
     }
@@ -94,27 +109,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn in_the_lab(arguments: &Arguments) -> Result<Vec<Row>> {
+/// Measures these parts in one lab, as large as the largest of them needs it.
+fn in_the_lab(racks: usize, parts: &[Part], arguments: &Arguments) -> Result<Vec<Row>> {
     let build = ["build", "--release", "--locked", "-p", "freehold-cli"];
     cargo::run("the program, optimised", &build, &[])?;
     cached_image(&default_cache())?;
     ensure!(root::is_root(), "run it as root: it opens tunnels into the lab");
     let dir = Lab::default_dir();
     let was_up = Lab::attach(&dir).is_ok();
-    lab::up(&dir, Zones::Usual, RACKS.len())?;
-    let rows = Lab::attach(&dir).and_then(|lab| measure(&lab, arguments));
+    lab::up(&dir, Zones::Usual, racks)?;
+    let measured = Lab::attach(&dir).and_then(|lab| {
+        let mut rows = Vec::new();
+        if parts.contains(&Part::Lab) {
+            rows.extend(measure(&lab, arguments)?);
+        }
+        if parts.contains(&Part::Wide) {
+            rows.extend(wide::measure(&lab, arguments.rounds)?);
+        }
+        Ok(rows)
+    });
     if !was_up {
         lab::down(&dir)?;
     }
-    rows
+    measured
 }
 
 fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<Row>> {
-    let subject = Subject::new(lab, arguments.vms)?;
+    let subject = Subject::new(lab, &RACKS, arguments.vms)?;
     // One apply brings the image and makes the pools; it is not counted.
     subject.apply()?;
     subject.remove(lab)?;
-    let bare = Bare::open(lab, arguments.vms)?;
+    let bare = Bare::open(lab, &RACKS, arguments.vms)?;
     let (mut create, mut bare_create) = (Vec::new(), Vec::new());
     let (mut plan, mut list, mut journal) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..arguments.rounds {

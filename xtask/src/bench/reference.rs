@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use acceptance::bed::eventually;
+use acceptance::lab::Lab;
 use acceptance::lab::command::Run;
-use acceptance::lab::{Lab, RACKS};
+use acceptance::lab::rack::Spec;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
@@ -22,11 +23,11 @@ pub(super) struct Bare {
 }
 
 impl Bare {
-    pub(super) fn open(lab: &Lab, vms: usize) -> Result<Self> {
+    pub(super) fn open(lab: &Lab, racks: &[Spec], vms: usize) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for tunnels")?;
         fs::write(folder.path().join("bare.py"), BARE).context("writing bare.py")?;
         let mut bare = Self { folder, tunnels: Vec::new(), hosts: Vec::new(), vms };
-        for rack in RACKS {
+        for rack in racks {
             let socket = bare.folder.path().join(rack.name);
             bare.tunnels.push(tunnel(lab, rack.name, &socket)?);
             bare.hosts.push(format!("{}=/var/lib/libvirt/freehold=br0", socket.display()));
@@ -41,6 +42,11 @@ impl Bare {
 
     pub(super) fn remove(&self) -> Result<f64> {
         self.run("remove")
+    }
+
+    /// Reads all domains, networks and volumes.
+    pub(super) fn read(&self) -> Result<f64> {
+        self.run("read")
     }
 
     fn run(&self, act: &str) -> Result<f64> {

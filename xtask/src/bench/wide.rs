@@ -1,0 +1,42 @@
+//! A plan with nothing to do, of a fleet on ten hosts, against bare reads of the same.
+
+use acceptance::lab::Lab;
+use anyhow::Result;
+
+use super::{Row, fleet::Subject, median, reference::Bare};
+use crate::screen;
+
+/// How many racks it takes.
+pub(super) const RACKS: usize = 10;
+
+const VMS: usize = 1000;
+
+/// Makes the fleet, measures, and takes the fleet away.
+pub(super) fn measure(lab: &Lab, rounds: usize) -> Result<Vec<Row>> {
+    let racks = &lab.racks()[..RACKS];
+    let subject = Subject::new(lab, racks, VMS)?;
+    screen::say(format_args!("making {VMS} VMs on {RACKS} hosts"));
+    subject.apply()?;
+    let bare = Bare::open(lab, racks, VMS)?;
+    let (mut plan, mut read, mut memory) = (Vec::new(), Vec::new(), 0);
+    for round in 0..rounds {
+        screen::say(format_args!("round {} of {rounds}", round + 1));
+        for _ in 0..3 {
+            read.push(bare.read()?);
+            plan.push(subject.empty_plan()?);
+        }
+        memory = memory.max(subject.memory_of_empty_plan()?);
+    }
+    subject.remove(lab)?;
+    let (plan, read) = (median(plan), median(read));
+    let name = format!("no-op plan of {VMS} VMs on {RACKS} hosts");
+    let row = |name: String, value, unit, bound| Row { name, value, unit, bound };
+    #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
+    let megabytes = memory as f64 / 1e6;
+    Ok(vec![
+        row(name.clone(), plan, "s", None),
+        row("bare reads of the same XML".into(), read, "s", None),
+        row("no-op plan / bare reads of the same XML".into(), plan / read, "", Some(2.0)),
+        row(format!("memory of a {name}"), megabytes, "MB", Some(100.0)),
+    ])
+}
