@@ -13,8 +13,7 @@ use super::{
     patch::patched,
     storage::our_pool,
     xml::{
-        self, MARK, NICS, PREFIX, Tag, mark as mark_tag, mark_element, mark_in, mark_of, parse,
-        parsed,
+        self, MARK, NICS, PREFIX, Tag, mark as mark_tag, mark_element, mark_in, mark_of, parsed,
     },
 };
 use crate::{
@@ -163,9 +162,7 @@ impl Libvirt {
     /// Defines a domain from what was kept of it. It does not start with its host: that is no part
     /// of its XML.
     pub(crate) async fn restore_domain(&self, domain: &Ours, xml: &str) -> Result<(), Trouble> {
-        let kept = parse(xml)?;
-        let uuid = xml::text(&kept, &["uuid"]);
-        if uuid != Some(domain.uuid.to_string()) || !domain.is_proved_by(mark_of(&kept).as_ref()) {
+        if !is_of(xml, domain)? {
             return Err(Trouble::input(format!("what was kept is no definition of {domain}")));
         }
         let (wanted, xml) = (domain.clone(), xml.to_owned());
@@ -178,6 +175,14 @@ impl Libvirt {
         })
         .await
     }
+}
+
+/// Says whether XML is of this domain and bears its mark.
+fn is_of(xml: &str, domain: &Ours) -> Result<bool, Trouble> {
+    let document = parsed(xml)?;
+    let root = document.root_element();
+    let uuid = xml::text(root, &["uuid"]);
+    Ok(uuid == Some(&*domain.uuid.to_string()) && domain.is_proved_by(mark_of(root).as_ref()))
 }
 
 /// Gives a domain another name, and says in our words why libvirt would not.

@@ -140,17 +140,16 @@ impl Libvirt {
     /// Says whether libvirt offers KVM for x86-64 guests.
     pub(crate) async fn offers_kvm(&self) -> Result<bool, Trouble> {
         self.read(|connect| {
-            let root = xml::parse(&connect.capabilities()?)?;
-            let guests = xml::elements(&root).filter(|element| element.name == "guest");
+            let capabilities = connect.capabilities()?;
+            let document = xml::parsed(&capabilities)?;
+            let guests = xml::children(document.root_element(), "guest");
             let mut arches = guests
-                .filter_map(|guest| guest.get_child("arch"))
-                .filter(|arch| arch.attributes.get("name").is_some_and(|name| name == "x86_64"));
-            Ok(arches.any(|arch| {
-                xml::elements(arch).any(|element| {
-                    element.name == "domain"
-                        && element.attributes.get("type").is_some_and(|kind| kind == "kvm")
-                })
-            }))
+                .filter_map(|guest| xml::child(guest, "arch"))
+                .filter(|arch| arch.attribute("name") == Some("x86_64"));
+            let offers = |arch| {
+                xml::children(arch, "domain").any(|domain| domain.attribute("type") == Some("kvm"))
+            };
+            Ok(arches.any(offers))
         })
         .await
     }

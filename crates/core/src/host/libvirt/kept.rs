@@ -1,16 +1,17 @@
 //! Domains of the past: the XML that was kept when one was undefined.
 
-use super::{domain_shape::shape_of, xml};
+use super::{domain_shape::shape_in, xml};
 use crate::{host::trouble::Trouble, model::KeptDomain};
 
 /// Reads the XML of a domain that may be there no more.
 pub(crate) fn kept_domain(text: &str) -> Result<KeptDomain, Trouble> {
-    let (shape, mark) = shape_of(text, &|_| None)?;
-    let root = xml::parse(text)?;
+    let document = xml::parsed(text)?;
+    let root = document.root_element();
+    let (shape, mark) = shape_in(&document, &|_| None)?;
     let lacks = |what: &str| Trouble::input(format!("the XML that was kept has no {what}"));
-    let uuid = xml::text(&root, &["uuid"]).and_then(|uuid| uuid.parse().ok());
+    let uuid = xml::text(root, &["uuid"]).and_then(|uuid| uuid.parse().ok());
     Ok(KeptDomain {
-        name: xml::text(&root, &["name"]).ok_or_else(|| lacks("name"))?,
+        name: xml::text(root, &["name"]).ok_or_else(|| lacks("name"))?.to_owned(),
         uuid: uuid.ok_or_else(|| lacks("UUID"))?,
         mark,
         shape,

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use ipnet::Ipv4Net;
-use xmltree::Element;
+use roxmltree::Node;
 
-use super::xml::{Tag, elements, mark, mark_of, parse, tag};
+use super::xml::{Tag, child, children, mark, mark_of, parsed, tag};
 use crate::{
     host::trouble::Trouble,
     model::{AddressRange, Mark, NetworkShape, NetworkSpec},
@@ -53,37 +53,32 @@ fn name_servers(network: Tag, spec: &NetworkSpec) -> Tag {
 
 /// Returns the shape of a network, and our mark when it bears one.
 pub(super) fn network_shape(xml: &str) -> Result<(NetworkShape, Option<Mark>), Trouble> {
-    let root = parse(xml)?;
+    let document = parsed(xml)?;
+    let root = document.root_element();
     // `<forward/>` without a mode is NAT.
-    let forward = root.get_child("forward");
-    let mode = |forward: &Element| {
-        forward.attributes.get("mode").cloned().unwrap_or_else(|| "nat".to_owned())
-    };
-    let is_ipv4 = |ip: &&Element| {
-        ip.name == "ip" && ip.attributes.get("family").is_none_or(|family| family == "ipv4")
-    };
-    let ip = elements(&root).find(is_ipv4);
-    let ranges = ip.and_then(|ip| ip.get_child("dhcp")).into_iter().flat_map(elements);
+    let mode = |forward: Node<'_, '_>| forward.attribute("mode").unwrap_or("nat").to_owned();
+    let is_ipv4 = |ip: &Node<'_, '_>| ip.attribute("family").is_none_or(|family| family == "ipv4");
+    let ip = children(root, "ip").find(is_ipv4);
+    let dhcp = ip.and_then(|ip| child(ip, "dhcp")).into_iter();
     let shape = NetworkShape {
-        forward: forward.map(mode),
+        forward: child(root, "forward").map(mode),
         address: ip.and_then(net_of),
-        dhcp: ranges.filter(|element| element.name == "range").filter_map(range_of).collect(),
+        dhcp: dhcp.flat_map(|dhcp| children(dhcp, "range")).filter_map(range_of).collect(),
     };
-    Ok((shape, mark_of(&root)))
+    Ok((shape, mark_of(root)))
 }
 
-fn net_of(ip: &Element) -> Option<Ipv4Net> {
-    let value = |name: &str| ip.attributes.get(name);
-    let address = value("address")?.parse().ok()?;
-    match (value("prefix"), value("netmask")) {
+fn net_of(ip: Node<'_, '_>) -> Option<Ipv4Net> {
+    let address = ip.attribute("address")?.parse().ok()?;
+    match (ip.attribute("prefix"), ip.attribute("netmask")) {
         (Some(prefix), _) => Ipv4Net::new(address, prefix.parse().ok()?).ok(),
         (None, Some(mask)) => Ipv4Net::with_netmask(address, mask.parse().ok()?).ok(),
         (None, None) => None,
     }
 }
 
-fn range_of(range: &Element) -> Option<AddressRange> {
-    let end = |name: &str| range.attributes.get(name)?.parse().ok();
+fn range_of(range: Node<'_, '_>) -> Option<AddressRange> {
+    let end = |name: &str| range.attribute(name)?.parse().ok();
     Some(AddressRange { first: end("start")?, last: end("end")? })
 }
 

@@ -8,8 +8,11 @@ use virt_sys as sys;
 
 use super::{
     CALLS, CallError, Libvirt,
-    domain_shape::{Under, files_of, fingerprint, layered_disks, shape_of, told_disks},
+    domain_shape::{
+        Under, files_of, fingerprint_in, layered_disks, shape_in, shape_of, told_disks,
+    },
     has_code,
+    xml::parsed,
 };
 use crate::{
     host::trouble::Trouble,
@@ -32,7 +35,8 @@ pub(crate) struct RawDomain {
 
 impl RawDomain {
     pub(crate) fn view(&self, under: Under<'_>) -> Result<DomainView, Trouble> {
-        let (defined, mark) = shape_of(&self.defined, under)?;
+        let document = parsed(&self.defined)?;
+        let (defined, mark) = shape_in(&document, under)?;
         let live = self.live.as_deref().map(|xml| shape_of(xml, under)).transpose()?;
         Ok(DomainView {
             name: self.name.clone(),
@@ -43,7 +47,7 @@ impl RawDomain {
             mark,
             defined,
             live: live.map(|(shape, _)| shape),
-            fingerprint: fingerprint(&self.defined),
+            fingerprint: fingerprint_in(&document),
             saved: self.saved,
             snapshots: self.snapshots,
         })

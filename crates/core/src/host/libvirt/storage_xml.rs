@@ -2,7 +2,7 @@
 
 use super::{
     storage::Owner,
-    xml::{Tag, bytes, parse, tag, text},
+    xml::{Tag, bytes, parsed, tag, text},
 };
 use crate::{
     host::trouble::Trouble,
@@ -20,7 +20,9 @@ pub(super) fn pool_xml(name: &str, path: &str, owner: Owner) -> Result<String, T
 
 /// Returns the directory of a pool.
 pub(super) fn pool_path(xml: &str) -> Result<String, Trouble> {
-    text(&parse(xml)?, &["target", "path"]).ok_or_else(|| Trouble::failed("the pool has no path"))
+    let document = parsed(xml)?;
+    let path = text(document.root_element(), &["target", "path"]);
+    path.map(str::to_owned).ok_or_else(|| Trouble::failed("the pool has no path"))
 }
 
 /// Returns the XML of a qcow2 volume; QEMU gets it from libvirt when its domain starts.
@@ -49,12 +51,15 @@ fn permissions(owner: Owner, mode: &str) -> Tag {
 
 /// Returns a volume as libvirt sees it.
 pub(super) fn volume_view(xml: &str) -> Result<VolumeView, Trouble> {
-    let root = parse(xml)?;
-    let capacity = bytes(&root, &["capacity"])
+    let document = parsed(xml)?;
+    let root = document.root_element();
+    let capacity = bytes(root, &["capacity"])
         .ok_or_else(|| Trouble::failed("libvirt's XML of a volume lacks its capacity"))?;
     Ok(VolumeView {
-        used: Size::from_bytes(bytes(&root, &["allocation"]).unwrap_or_default()),
+        used: Size::from_bytes(bytes(root, &["allocation"]).unwrap_or_default()),
         capacity: Size::from_bytes(capacity),
-        backing: text(&root, &["backingStore", "path"]).filter(|path| !path.is_empty()),
+        backing: text(root, &["backingStore", "path"])
+            .filter(|path| !path.is_empty())
+            .map(str::to_owned),
     })
 }
