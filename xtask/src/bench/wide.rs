@@ -3,7 +3,12 @@
 use acceptance::lab::Lab;
 use anyhow::Result;
 
-use super::{Row, fleet::Subject, median, reference::Bare};
+use super::{
+    Row,
+    fleet::Subject,
+    median,
+    reference::{self, Bare},
+};
 use crate::screen;
 
 /// How many racks it takes.
@@ -18,17 +23,19 @@ pub(super) fn measure(lab: &Lab, rounds: usize) -> Result<Vec<Row>> {
     screen::say(format_args!("making {VMS} VMs on {RACKS} hosts"));
     subject.apply()?;
     let bare = Bare::open(lab, racks, VMS)?;
-    let (mut plan, mut read, mut memory) = (Vec::new(), Vec::new(), 0);
+    let (mut plan, mut read, mut logins) = (Vec::new(), Vec::new(), Vec::new());
+    let mut memory = 0;
     for round in 0..rounds {
         screen::say(format_args!("round {} of {rounds}", round + 1));
         for _ in 0..3 {
             read.push(bare.read()?);
             plan.push(subject.empty_plan()?);
+            logins.push(reference::logins(lab, racks)?);
         }
         memory = memory.max(subject.memory_of_empty_plan()?);
     }
     subject.remove(lab)?;
-    let (plan, read) = (median(plan), median(read));
+    let (plan, read, logins) = (median(plan), median(read), median(logins));
     let name = format!("no-op plan of {VMS} VMs on {RACKS} hosts");
     let row = |name: String, value, unit, bound| Row { name, value, unit, bound };
     #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]
@@ -36,6 +43,7 @@ pub(super) fn measure(lab: &Lab, rounds: usize) -> Result<Vec<Row>> {
     Ok(vec![
         row(name.clone(), plan, "s", None),
         row("bare reads of the same XML".into(), read, "s", None),
+        row(format!("logins to {RACKS} hosts by ssh, at once"), logins, "s", None),
         row("no-op plan / bare reads of the same XML".into(), plan / read, "", Some(2.0)),
         row(format!("memory of a {name}"), megabytes, "MB", Some(100.0)),
     ])
