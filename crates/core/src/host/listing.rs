@@ -13,6 +13,9 @@ const HEAD: usize = 2048;
 
 /// Names with a leading dot (staging, consoles, the card's temporary) are not volumes. A link is the
 /// file it leads to, a name is whatever somebody called his file: `-`, two lines, no UTF-8.
+///
+/// What is open is gathered as numbers of parameters (`"${12}"`), which `eval` makes names again: a shell
+/// that adds name after name to its parameters copies all of them each time (0.4 s for 2,000 files).
 const SCRIPT: &str = r#"
     cd -- "$1" || exit 44; card=$2; head=$3; shift 3;
     stat -f -c 'free %a %S' . || exit 1;
@@ -20,13 +23,16 @@ const SCRIPT: &str = r#"
     if [ -e "$card" ]; then
       text=$(cat -- "$card") || exit 1; printf 'card %s\n%s' "${#text}" "$text";
     fi;
-    set --; shut=; links=; ls >/dev/null || exit 1;
-    for f in ./*; do
+    ls >/dev/null || exit 1;
+    set -- ./*; n=0; open=; shut=; links=;
+    for f; do
+      n=$((n + 1));
       if [ -f "$f" ] && [ "$f" != "./$card" ]; then
         if [ -L "$f" ]; then links="$links${f#.}"; fi;
-        if [ -r "$f" ]; then set -- "$@" "$f"; else shut="$shut${f#.}"; fi;
+        if [ -r "$f" ]; then open="$open \"\${$n}\""; else shut="$shut${f#.}"; fi;
       fi;
     done;
+    eval "set -- $open";
     printf 'links %s\n%s' "${#links}" "$links"; printf 'shut %s\n%s' "${#shut}" "$shut"; printf 'open %s\n' "$#";
     if [ $# -gt 0 ]; then
       stat -L --printf '%s %b %B %n\0' -- "$@" && head -v -c "$head" -- "$@" || exit 45;
@@ -220,6 +226,7 @@ mod tests {
         write("a2.qcow2", &image);
         write("b with ==> x <==", b"==> y <==\n");
         write("c", b"");
+        write("d\"$(exit 1)'`${1}", b"x");
         write(".staging-d", b"x");
         let card = HostCard {
             format: 1,
@@ -239,7 +246,8 @@ mod tests {
         assert_eq!(listing.bridges, Vec::<String>::new());
         assert!(listing.free > Size::default());
         let names: Vec<_> = listing.volumes.keys().map(String::as_str).collect();
-        assert_eq!(names, ["a.qcow2", "a2.qcow2", "b with ==> x <==", "c"]);
+        let odd = "d\"$(exit 1)'`${1}";
+        assert_eq!(names, ["a.qcow2", "a2.qcow2", "b with ==> x <==", "c", odd]);
         let overlay = &listing.volumes["a.qcow2"];
         assert_eq!(overlay.capacity, Size::from_bytes(5 << 30));
         assert_eq!(overlay.backing.as_deref(), Some("/img/one"));
