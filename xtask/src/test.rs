@@ -35,7 +35,7 @@ enum Ring {
 const ALL: [Ring; 5] = [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Engine, Ring::Lab];
 
 /// How many random worlds each property must hold in.
-const CASES: &str = "1000";
+const CASES: &str = "10000";
 
 /// Runs the rings, those without a lab first; the first failure ends it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

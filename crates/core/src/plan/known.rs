@@ -17,7 +17,8 @@ pub(super) fn known_decisions(fleet: &Fleet, lock: &Decisions, snapshot: &Snapsh
     let renamed: BTreeMap<Uuid, &VmName> = renamed.map(|(name, vm)| (vm.uuid, name)).collect();
     for (name, applied) in &snapshot.decisions.vms {
         let is_gone = !snapshot.vms.contains_key(name);
-        if let Some(to) = renamed.get(&applied.uuid).filter(|to| is_gone && **to != name)
+        let to = renamed.get(&applied.uuid).filter(|to| **to != name);
+        if let Some(to) = to.filter(|_| is_gone)
             && let Some(decision) = known.vms.get_mut(*to)
         {
             // It was taken away before it was renamed: what the lock has is the same VM.
@@ -26,8 +27,10 @@ pub(super) fn known_decisions(fleet: &Fleet, lock: &Decisions, snapshot: &Snapsh
             decision.incarnation = decision.incarnation.max(applied.incarnation);
             continue;
         }
-        match lock.vms.get(name) {
-            Some(locked) if snapshot.vms.contains_key(name) => {
+        // What the lock has under the next name was not done: the name that was applied holds.
+        let undone = to.and_then(|to| known.vms.remove(*to));
+        match undone.as_ref().or_else(|| lock.vms.get(name)) {
+            Some(locked) if !is_gone => {
                 known.vms.insert(name.clone(), with_later(applied.clone(), locked));
             }
             Some(_) => {}

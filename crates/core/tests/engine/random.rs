@@ -14,7 +14,7 @@ use proptest::{
     test_runner::{FileFailurePersistence, RngSeed, TestRunner},
 };
 
-use freehold_core::plan::Goal;
+use freehold_core::plan::{Goal, Withheld};
 
 use crate::{
     bed::{Bed, Hand, Text, Trick, VmText},
@@ -96,8 +96,8 @@ async fn live(life: &Life, tally: &Tally) {
     }
     bed.settles(2, &bed.agreed(life.lets_go), "at last").await;
     if life.destroyed {
-        bed.destroy(None).await;
-        if bed.snapshot().vms.values().all(|record| !record.protect) {
+        let held = bed.destroy(None).await.plan.held;
+        if held.iter().all(|held| held.why != Withheld::Protected) {
             bed.check_destroyed();
         }
     }
@@ -132,6 +132,16 @@ fn lives_that_failed() -> Vec<Life> {
         lets_go: false,
     };
     let (add, toggle, keep) = (Edit::AddDisk(0), Edit::Toggle(0), Edit::Keep(0));
+    let renamed_while_away = |last: [Edit; 2]| {
+        let mut life = life(bare(), &[(toggle, Trick::Fail), (last[0], Trick::KillBeforeIntent)]);
+        life.chapters[1].edits = last.to_vec();
+        life
+    };
+    let gone_while_renamed = || {
+        let mut life = life(bare().data(true), &[(keep, Trick::Fail), (toggle, Trick::Fail)]);
+        life.chapters[0].edits.push(Edit::Rename(0));
+        life
+    };
     vec![
         // A disk that was to be added was lost before it was there.
         life(bare(), &[(add, Trick::KillBeforeIntent), (toggle, Trick::KillAfterOutcome)]),
@@ -141,6 +151,11 @@ fn lives_that_failed() -> Vec<Life> {
         // What was saved to disk, or undefined while it ran, stood in the way for ever.
         life(bare(), &[(toggle, Trick::Fail), (toggle, Trick::Hand(Hand::Save, 0))]),
         life(bare(), &[(toggle, Trick::Fail), (add, Trick::Hand(Hand::UndefineLive, 0))]),
+        // It came back under another name, and both names claimed its UUID.
+        renamed_while_away([toggle, Edit::Rename(0)]),
+        renamed_while_away([Edit::Rename(0), toggle]),
+        // It went before it was renamed, and both names claimed its UUID.
+        gone_while_renamed(),
         // Nobody agreed that a kept disk is kept no more.
         life(bare().data(true), &[(keep, Trick::Fail), (toggle, Trick::Fail)]),
     ]

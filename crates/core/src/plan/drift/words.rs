@@ -81,7 +81,8 @@ impl Drift {
             }
             Self::DomainRenamed { to } => format!("on the host: virsh domrename {to} {name}"),
             Self::DomainTransient => format!(
-                "on the host: virsh dumpxml {name} > x.xml; virsh define x.xml; its mark is in it"
+                "on the host: virsh dumpxml --inactive --security-info {name} | virsh define \
+                 /dev/stdin; its mark is in it"
             ),
             Self::DomainPaused => format!("on the host: virsh resume {name}"),
             Self::ExternalSnapshot { .. } => {
