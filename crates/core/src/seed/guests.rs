@@ -1,6 +1,8 @@
 //! The seeds and keys of a fleet's guests, from what was decided about them.
 
-use super::{Identity, Seed, SeedAddress, SeedNic, SeedSpec, digest, seed};
+use std::{collections::BTreeMap, sync::Mutex};
+
+use super::{HostKey, Identity, Seed, SeedAddress, SeedNic, SeedSpec, digest, seed};
 use crate::{
     model::{Fleet, FleetId, Network, NetworkKind, SeedDigest, Vm, VmName},
     state::{NicDecision, VmDecision},
@@ -11,12 +13,14 @@ use crate::{
 pub struct Guests {
     identity: Identity,
     fleet: FleetId,
+    /// Keys that were derived: a plan asks twice for each.
+    keys: Mutex<BTreeMap<(VmName, u32), HostKey>>,
 }
 
 impl Guests {
     /// Takes the identity secret of a fleet.
     pub fn new(identity: Identity, fleet: FleetId) -> Self {
-        Self { identity, fleet }
+        Self { identity, fleet, keys: Mutex::default() }
     }
 
     /// Returns the public host key of a VM's key epoch, `ssh-ed25519 AAAA…`.
@@ -34,8 +38,13 @@ impl Guests {
         seed(&self.spec(fleet, vm, decision)).expect("a seed in memory has room for its files")
     }
 
-    fn key(&self, vm: &VmName, epoch: u32) -> super::HostKey {
-        self.identity.host_key(self.fleet, vm, epoch).expect("a key of 32 bytes can be written")
+    fn key(&self, vm: &VmName, epoch: u32) -> HostKey {
+        let derive = || {
+            let key = self.identity.host_key(self.fleet, vm, epoch);
+            key.expect("a key of 32 bytes can be written")
+        };
+        let mut keys = self.keys.lock().expect("no holder panics");
+        keys.entry((vm.clone(), epoch)).or_insert_with(derive).clone()
     }
 
     fn spec(&self, fleet: &Fleet, vm: &Vm, decision: &VmDecision) -> SeedSpec {

@@ -17,12 +17,13 @@ use super::{
 };
 
 /// The run that a journal is of.
-#[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct Run<'a> {
     lineage: Uuid,
     serial: u64,
-    /// What it did. Damage here is nobody's concern when the run is in the state already.
-    lines: Result<Vec<Line>, StateError>,
+    reader: Reader<'a>,
+    bytes: Vec<u8>,
+    /// Where the lines after the first begin.
+    rest: usize,
 }
 
 /// How a journal stands to a state.
@@ -41,14 +42,15 @@ pub(super) fn fold(path: &Path, snapshot: &mut Snapshot) -> Result<bool, StateEr
     if run.serial <= snapshot.serial {
         return Ok(false);
     }
-    let lines = run.lines?;
+    let serial = run.serial;
+    let lines = run.lines()?;
     if lines.is_empty() {
         // Killed before its first intent, it did nothing: the next run takes its serial. Counted
         // and not written, two of them would leave a journal too new for the state on the disk.
         return Ok(false);
     }
     fold_lines(&lines, snapshot);
-    snapshot.serial = run.serial;
+    snapshot.serial = serial;
     Ok(true)
 }
 
@@ -58,12 +60,13 @@ pub(super) fn standing(path: &Path, snapshot: &Snapshot) -> Result<Option<Standi
     let Some(run) = Run::read(path)? else { return Ok(None) };
     run.refuse_foreign(path, snapshot)?;
     let saved = run.serial <= snapshot.serial;
-    match run.lines {
+    let serial = run.serial;
+    match run.lines() {
         Ok(lines) if saved || lines.is_empty() => Ok(Some(Standing::Saved)),
         Err(_) if saved => Ok(Some(Standing::SavedAndDamaged)),
         Ok(_) => Err(StateError::Damaged {
             path: path.to_owned(),
-            why: format!("it tells of run {}, which is not in the state", run.serial),
+            why: format!("it tells of run {serial}, which is not in the state"),
             hint: "run this again: it is taken in when a run begins".into(),
         }),
         Err(error) => Err(error),
@@ -82,16 +85,16 @@ pub(super) fn serial_of(path: &Path) -> Option<u64> {
     }
 }
 
-impl Run {
-    fn read(path: &Path) -> Result<Option<Self>, StateError> {
+impl<'a> Run<'a> {
+    fn read(path: &'a Path) -> Result<Option<Self>, StateError> {
         let Some(bytes) = bytes_of(path)? else { return Ok(None) };
         // A journal comes into being with its first line whole.
         let end = bytes.iter().position(|byte| *byte == b'\n');
-        let Some((first, rest)) = end.map(|end| bytes.split_at(end + 1)) else {
+        let Some(end) = end else {
             let why = if bytes.is_empty() { "it is empty" } else { "its first line is torn" };
             return Err(damaged(path, why.to_owned()));
         };
-        let first = text_of(path, 0, &first[..first.len() - 1])?;
+        let first = text_of(path, 0, &bytes[..end])?;
         let format = format_of(first);
         if format > JOURNAL_FORMAT {
             let (path, have, know) = (path.to_owned(), format, JOURNAL_FORMAT);
@@ -103,10 +106,15 @@ impl Run {
                 if (1..=JOURNAL_FORMAT).contains(&format)
                     && (format == 1) == reader.chain.is_none() =>
             {
-                Ok(Some(Self { lineage, serial, lines: reader.rest(rest) }))
+                Ok(Some(Self { lineage, serial, reader, rest: end + 1, bytes }))
             }
             _ => Err(damaged(path, "line 1: it does not say which run this is".into())),
         }
+    }
+
+    /// Reads what it did. Damage here is nobody's concern when the run is in the state already.
+    fn lines(mut self) -> Result<Vec<Line>, StateError> {
+        self.reader.rest(&self.bytes[self.rest..])
     }
 
     /// Refuses a journal of another history, and one that continues a later state.
