@@ -78,7 +78,14 @@ impl Plan {
         // One that is not renamed keeps the records of its old name.
         let held: BTreeSet<_> =
             held.flat_map(|vm| [vm.clone(), world.recorded_name(vm).clone()]).collect();
-        let made = |vm: &VmName| world.snapshot.vms.contains_key(vm);
+        // What a state says that is older than its host is no reason to publish anything.
+        let is_old = |held: &&Held| matches!(held.why, Withheld::OldState { .. });
+        let outrun: BTreeSet<_> =
+            self.held.iter().filter(is_old).filter_map(|held| held.host.as_ref()).collect();
+        let made = |vm: &VmName| {
+            let record = world.snapshot.vms.get(vm);
+            record.is_some_and(|record| !outrun.contains(&record.host))
+        };
         let stays = |edit: &Edit| match &edit.vm {
             Some(vm) if held.contains(vm) => made(vm) && !edit.new.is_empty(),
             // What is about nobody goes along with what is.
