@@ -206,6 +206,29 @@ fn ctrl_c_ends_downloads_at_once_and_says_what_is_left() {
 }
 
 #[test]
+fn ctrl_c_once_finishes_a_call_and_twice_stops_now() {
+    let lab = lab();
+    let bed = small::bed(&lab, "twice", &format!("{RACK1}{}", idle("twice", "host.rack1", "")));
+    let _gone = Gone(&bed, "twice");
+    bed.expect(0, &["apply", "--yes"]).unwrap();
+    // A machine without a system never shuts down: it is turned off after a minute.
+    let destroy = || bed.freehold(&["destroy", "twice", "--yes"]);
+    let (begun, second) = (Instant::now(), Duration::from_secs(2));
+    let run = destroy().interrupted_at(&[Duration::from_secs(3), second]).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(15), "{run}");
+    assert_eq!(run.status, 130, "{run}");
+    says(&run, &["ending:", "stopped; the next apply settles what was under way"]);
+    assert_eq!(domains(&lab, "rack1", "twice"), ["twice"], "nothing was undefined");
+    let run = destroy().interrupted_after(Duration::from_secs(3)).unwrap();
+    assert_eq!(run.status, 130, "{run}");
+    says(&run, &["shut down twice: done", "left out: undefine twice"]);
+    assert_eq!(domains(&lab, "rack1", "twice"), ["twice"], "off, and defined as it was");
+    assert!(virsh(&lab, "rack1", "domstate twice").contains("shut off"));
+    bed.expect(0, &["destroy", "twice", "--yes"]).unwrap();
+    assert_eq!(domains(&lab, "rack1", "twice"), [""; 0]);
+}
+
+#[test]
 fn what_was_removed_comes_back_from_the_trash_as_it_was() {
     let lab = lab();
     let block = idle("gonebak", "host.rack2", "firmware = \"uefi\"\n  running = false");

@@ -138,12 +138,19 @@ impl Run {
     }
 
     /// Runs it, sends it SIGINT (Ctrl-C) after `pause`, and returns what it left.
-    pub fn interrupted_after(mut self, pause: Duration) -> Result<Output> {
+    pub fn interrupted_after(self, pause: Duration) -> Result<Output> {
+        self.interrupted_at(&[pause])
+    }
+
+    /// The same, once after each of these pauses.
+    pub fn interrupted_at(mut self, pauses: &[Duration]) -> Result<Output> {
         let piped = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().with_context(|| format!("starting `{}`", self.said))?;
         let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
-        thread::sleep(pause);
-        Self::new("kill").args(["-INT", &child.id().to_string()]).ok()?;
+        for pause in pauses {
+            thread::sleep(*pause);
+            Self::new("kill").args(["-INT", &child.id().to_string()]).ok()?;
+        }
         let status = wait(&mut child, self.limit, &self.said)?;
         Ok(Output { status, stdout: collected(stdout), stderr: collected(stderr) })
     }
