@@ -229,6 +229,36 @@ fn ctrl_c_once_finishes_a_call_and_twice_stops_now() {
 }
 
 #[test]
+fn a_disk_under_somebodys_clone_is_not_taken_away() {
+    let lab = lab();
+    let bed = small::bed(&lab, "under", &format!("{RACK1}{}", idle("under", "host.rack1", "")));
+    bed.expect(0, &["apply", "--yes"]).unwrap();
+    small::turn_off(&lab, "under");
+    let pool = "/var/lib/libvirt/freehold";
+    let volumes = || volumes(&lab, "rack1", &small::volume_prefix("under"));
+    let root = volumes().into_iter().find(|name| name.contains(".root.")).unwrap();
+    // Outside of our pool, of a domain that is off: no XML tells what it stands on.
+    let clone = "/var/lib/libvirt/somebodys-clone.qcow2";
+    let run = |command: &str| lab.ssh("rack1", command).unwrap();
+    let made = format!("qemu-img create -q -f qcow2 -F qcow2 -b {pool}/{root} {clone}");
+    assert!(run(&made).success());
+    let xml = format!(
+        "<domain type='qemu'><name>somebodys</name><memory>65536</memory><os><type>hvm</type></os>\
+         <devices><disk type='file'><driver name='qemu' type='qcow2'/><source file='{clone}'/>\
+         <target dev='vda' bus='virtio'/></disk></devices></domain>"
+    );
+    let defined = run(&format!("echo \"{xml}\" | virsh define /dev/stdin"));
+    assert!(defined.success(), "{defined}");
+
+    let refused = bed.expect(3, &["destroy", "under", "--yes"]).unwrap();
+    says(&refused, &["domain somebodys uses it"]);
+    assert!(volumes().contains(&root), "{refused}");
+    assert!(run(&format!("virsh undefine somebodys && rm {clone}")).success());
+    bed.expect(0, &["destroy", "under", "--yes"]).unwrap();
+    assert_eq!(domains(&lab, "rack1", "under"), [""; 0]);
+}
+
+#[test]
 fn what_was_removed_comes_back_from_the_trash_as_it_was() {
     let lab = lab();
     let block = idle("gonebak", "host.rack2", "firmware = \"uefi\"\n  running = false");
