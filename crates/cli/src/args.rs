@@ -131,7 +131,7 @@ impl Part {
 }
 
 /// The part of the fleet a command is about.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Part {
     /// VMs it is about, or blocks of them [default: all]; `apply` takes the file of a saved plan too
     #[arg(value_name = "NAME")]

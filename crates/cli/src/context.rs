@@ -152,8 +152,19 @@ impl<'a> Prepared<'a> {
         (goal, scope): (Goal, Scope),
         listener: &dyn Listener,
     ) -> Result<Self, Failure> {
-        let Decided { guests, decisions, lock, .. } = decided;
         let reached = context.reach(listener).await;
+        Self::of(context, decided, snapshot, (goal, scope), reached)
+    }
+
+    /// Puts together what was decided from this snapshot and what was read of the hosts.
+    pub(crate) fn of(
+        context: &'a Context,
+        decided: Decided,
+        snapshot: Snapshot,
+        (goal, scope): (Goal, Scope),
+        reached: Reached,
+    ) -> Result<Self, Failure> {
+        let Decided { guests, decisions, lock, .. } = decided;
         let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let plugins = context.plugins(&decisions, &reached.hosts)?;
         Ok(Self {

@@ -1,15 +1,15 @@
 //! `freehold plan`: shows what apply would do.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use freehold_core::{
-    plan::{Goal, Plan, PlanJson, SavedPlan},
-    state::replace_file,
+    plan::{Goal, Plan, PlanJson, SavedPlan, Scope},
+    state::{Snapshot, replace_file},
 };
 
 use crate::{
     apply::scope_of,
-    args::{Args, PlanArgs},
+    args::{Args, Part, PlanArgs},
     carry::{exit_of_held, worst},
     context::{Context, Prepared},
     decided::Decided,
@@ -18,13 +18,15 @@ use crate::{
 };
 
 pub(crate) async fn run(args: &Args, arguments: &PlanArgs) -> Result<Exit, Failure> {
-    let context = Context::open(args)?;
-    let snapshot = context.store.read()?;
-    let scope = scope_of(&context, &snapshot, &arguments.part)?;
-    let decided = Decided::of(&context, &snapshot)?;
+    let context = Arc::new(Context::open(args)?);
+    let (part, listener) = (arguments.part.clone(), Screen::new());
+    // Hosts are read meanwhile: that changes nothing, whatever state and lock say.
+    let deciding = decide(Arc::clone(&context), part);
+    let reaching = async { Ok(context.reach(&listener).await) };
+    let ((snapshot, scope, decided), reached) = tokio::try_join!(deciding, reaching)?;
     decided.tell();
-    let (ask, listener) = ((Goal::Converge, scope), Screen::new());
-    let prepared = Prepared::gather_decided(&context, decided, snapshot, ask, &listener).await?;
+    let ask = (Goal::Converge, scope);
+    let prepared = Prepared::of(&context, decided, snapshot, ask, reached)?;
     let plan = prepared.plan().await;
     show(&plan, &Output::of(arguments.json));
     tell_errors(&prepared.reached.errors);
@@ -34,6 +36,17 @@ pub(crate) async fn run(args: &Args, arguments: &PlanArgs) -> Result<Exit, Failu
         save(&context, &prepared, plan, file)?;
     }
     Ok(if pending && exit == Exit::Done { Exit::Held } else { exit })
+}
+
+/// Reads state and lock and decides, on a thread of its own.
+async fn decide(context: Arc<Context>, part: Part) -> Result<(Snapshot, Scope, Decided), Failure> {
+    let deciding = tokio::task::spawn_blocking(move || {
+        let snapshot = context.store.read()?;
+        let scope = scope_of(&context, &snapshot, &part)?;
+        let decided = Decided::of(&context, &snapshot)?;
+        Ok((snapshot, scope, decided))
+    });
+    deciding.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 fn save(
