@@ -49,9 +49,11 @@ async fn main() -> Outcome {
         std::env::args().skip(1).map(|number| number.parse()).collect::<Result<_, _>>()?;
     let sizes = if asked.is_empty() { vec![1_000, 10_000] } else { asked };
     for vms in sizes {
-        let (fleet, guests, observed) = laid_out(vms).await?;
+        let (fleet, observed) = laid_out(vms).await?;
         let mut best: Option<Times> = None;
         for _ in 0..ROUNDS {
+            // As a run does: it begins without a key and derives each once.
+            let guests = Guests::new(Identity::generate()?, fleet.id);
             let times = plan(&fleet, &guests, &observed)?;
             if best.as_ref().is_none_or(|best| times.seconds() < best.seconds()) {
                 best = Some(times);
@@ -96,7 +98,7 @@ fn text(vms: usize) -> String {
     )
 }
 
-async fn laid_out(vms: usize) -> Outcome<(Fleet, Guests, Observed)> {
+async fn laid_out(vms: usize) -> Outcome<(Fleet, Observed)> {
     let folder = tempfile::tempdir()?;
     let fleet = read(folder.path(), &text(vms))?;
     let mut observed = Observed::new();
@@ -105,8 +107,7 @@ async fn laid_out(vms: usize) -> Outcome<(Fleet, Guests, Observed)> {
         let view = host.observe(&["br0".to_owned()]).await?;
         observed.insert(name.clone(), Seen::Whole(Box::new(view)));
     }
-    let guests = Guests::new(Identity::generate()?, fleet.id);
-    Ok((fleet, guests, observed))
+    Ok((fleet, observed))
 }
 
 fn read(folder: &Path, text: &str) -> Outcome<Fleet> {
