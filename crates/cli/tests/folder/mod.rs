@@ -87,15 +87,22 @@ image "base" {{
 
     /// Runs freehold with nobody at a terminal.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_freehold"))
+        self.run_into(Stdio::piped(), arguments)
+    }
+
+    /// The same, with its data going elsewhere.
+    pub(crate) fn run_into(&self, data: Stdio, arguments: &[&str]) -> Ran {
+        let child = Command::new(env!("CARGO_BIN_EXE_freehold"))
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
             .env("HOME", self.folder.path())
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::null())
-            .output()
-            .unwrap();
+            .stdout(data)
+            .stderr(Stdio::piped())
+            .spawn();
+        let Output { status, stdout, stderr } = child.unwrap().wait_with_output().unwrap();
         let said = [stdout, stderr].map(|bytes| String::from_utf8(bytes).unwrap()).join("\n");
         Ran { exit: status.code().unwrap(), said }
     }

@@ -114,14 +114,18 @@ async fn what_the_block_of_the_new_name_promises_holds_before_the_rename() {
     assert_eq!(bed.decided().vms[&vm("www")].disks[1].volume, data);
 }
 
-#[tokio::test]
-async fn a_detached_kept_disk_is_kept_after_any_single_fault() {
-    let text = one(|_| {});
+/// Takes the second disk out of a text, with each trick at each step; `check` is told its volume.
+/// There must be at least so many steps.
+async fn drops_it_after_any_single_fault(
+    before: &Text,
+    least: usize,
+    check: impl Fn(&Bed, &str, &str),
+) {
     let bare = one(|web| web.data = None);
     let mut counted = Vec::new();
     for trick in Trick::ALL {
         for k in 0.. {
-            let bed = applied(&text).await;
+            let bed = applied(before).await;
             let data = data_of(&bed);
             bed.write(&bare);
             bed.fate.spoil(k, trick);
@@ -130,38 +134,33 @@ async fn a_detached_kept_disk_is_kept_after_any_single_fault() {
                 counted.push(k);
                 break;
             }
-            bed.converges(3, &format!("{trick:?} at {k}")).await;
-            assert!(is_there(&bed, &data), "{trick:?} at {k}");
-            assert_eq!(bed.snapshot().kept[0].volume, data, "{trick:?} at {k}");
+            let context = format!("{trick:?} at {k}");
+            bed.converges(3, &context).await;
+            check(&bed, &data, &context);
         }
     }
-    assert!(counted.iter().all(|steps| *steps == counted[0] && *steps >= 3), "{counted:?}");
+    assert!(counted.iter().all(|steps| *steps == counted[0] && *steps >= least), "{counted:?}");
+}
+
+#[tokio::test]
+async fn a_detached_kept_disk_is_kept_after_any_single_fault() {
+    drops_it_after_any_single_fault(&one(|_| {}), 3, |bed, data, context| {
+        assert!(is_there(bed, data), "{context}");
+        assert_eq!(bed.snapshot().kept[0].volume, data, "{context}");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_disk_that_leaves_goes_to_the_trash_once_after_any_single_fault() {
     let loose = one(|web| web.data = Some(Data { size: "2GiB", keep: false }));
-    let bare = one(|web| web.data = None);
-    let mut counted = Vec::new();
-    for trick in Trick::ALL {
-        for k in 0.. {
-            let bed = applied(&loose).await;
-            let data = data_of(&bed);
-            bed.write(&bare);
-            bed.fate.spoil(k, trick);
-            bed.apply(&all()).await;
-            if bed.fate.fired() == 0 {
-                counted.push(k);
-                break;
-            }
-            bed.converges(3, &format!("{trick:?} at {k}")).await;
-            let rack = &bed.hosts[&host("rack1")];
-            let named = |name: &&String| name.ends_with(&data);
-            let left: Vec<_> = rack.world().volumes.keys().filter(named).cloned().collect();
-            assert!(left.len() == 1 && left[0].starts_with("trash."), "{trick:?} at {k}: {left:?}");
-        }
-    }
-    assert!(counted.iter().all(|steps| *steps == counted[0] && *steps >= 4), "{counted:?}");
+    drops_it_after_any_single_fault(&loose, 4, |bed, data, context| {
+        let rack = &bed.hosts[&host("rack1")];
+        let named = |name: &&String| name.ends_with(data);
+        let left: Vec<_> = rack.world().volumes.keys().filter(named).cloned().collect();
+        assert!(left.len() == 1 && left[0].starts_with("trash."), "{context}: {left:?}");
+    })
+    .await;
 }
 
 #[tokio::test]
