@@ -7,7 +7,7 @@ use super::{
     ssh::Stdin,
     trouble::Trouble,
 };
-use crate::model::{HostView, PoolView};
+use crate::model::{DomainView, HostView, PoolView};
 
 impl RealHost {
     /// Reads everything at the same time; a part that fails spoils the whole.
@@ -29,14 +29,12 @@ impl RealHost {
             (pool, Ok(listing)) => (pool.map(shut_pool), listing.bridges),
             (pool, Err(_)) => (pool.map(shut_pool), self.bridges(bridges).await?),
         };
-        let under = |file: &str| {
-            let pool = pool.as_ref()?;
-            let name = file.strip_prefix(pool.path.as_str())?.strip_prefix('/')?;
-            pool.volumes.get(name)?.backing.clone()
-        };
-        let domains = domains.iter().map(|raw: &RawDomain| raw.view(&under));
-        let domains = domains.collect::<Result<_, _>>()?;
-        Ok(HostView { kvm, pool, networks, domains, bridges: found })
+        // On a thread of its own: whoever reads many hosts reads them on one.
+        let shaped = tokio::task::spawn_blocking(move || {
+            let domains = views(&domains, pool.as_ref())?;
+            Ok(HostView { kvm, pool, networks, domains, bridges: found })
+        });
+        shaped.await.map_err(Trouble::failed)?
     }
 
     async fn our_pool(&self) -> Result<Option<PoolState>, Trouble> {
@@ -88,7 +86,7 @@ impl RealHost {
 
     /// Adds what libvirt has to tell: disks of running domains belong to QEMU's user.
     pub(super) async fn complete(&self, mut listing: Listing) -> Result<Listing, Trouble> {
-        let mut missing = std::mem::take(&mut listing.shut);
+        let mut missing = std::mem::take(&mut listing.untold);
         for refreshed in [false, true] {
             if missing.is_empty() {
                 break;
@@ -105,6 +103,15 @@ impl RealHost {
                 .hint("let the SSH user read it, or move it out of the pool")),
         }
     }
+}
+
+fn views(domains: &[RawDomain], pool: Option<&PoolView>) -> Result<Vec<DomainView>, Trouble> {
+    let under = |file: &str| {
+        let pool = pool?;
+        let name = file.strip_prefix(pool.path.as_str())?.strip_prefix('/')?;
+        pool.volumes.get(name)?.backing.clone()
+    };
+    domains.iter().map(|raw| raw.view(&under)).collect()
 }
 
 fn pool_view(pool: PoolState, listing: Listing) -> PoolView {

@@ -133,10 +133,15 @@ impl Header {
 
     /// Returns the name of the file under this one, when the bytes reach that far.
     pub(crate) fn backing_name<'a>(&self, bytes: &'a [u8]) -> Option<&'a str> {
-        let (offset, length) = self.backing?;
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(usize::try_from(length).ok()?)?;
+        let (offset, _) = self.backing?;
+        let (start, end) =
+            (usize::try_from(offset).ok()?, usize::try_from(self.backing_end()).ok()?);
         std::str::from_utf8(bytes.get(start..end)?).ok()
+    }
+
+    /// Returns where that name ends; 0 where there is none.
+    pub(crate) fn backing_end(&self) -> u64 {
+        self.backing.map_or(0, |(offset, length)| offset.saturating_add(u64::from(length)))
     }
 }
 
