@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use uuid::Uuid;
-use virt::{connect::Connect, domain::Domain};
+use virt::domain::Domain;
 use virt_sys as sys;
 
 use super::{
@@ -80,24 +80,34 @@ impl RawDomain {
 /// Lists by which libvirt tells what each domain does, in a few calls for all of them.
 struct Lists {
     running: BTreeSet<Uuid>,
-    paused: BTreeSet<Uuid>,
-    other: BTreeSet<Uuid>,
-    persistent: BTreeSet<Uuid>,
     autostart: BTreeSet<Uuid>,
+    rest: Rest,
+}
+
+/// What is asked only where a domain is not plain.
+#[derive(Default)]
+struct Rest {
+    transient: BTreeSet<Uuid>,
     saved: BTreeSet<Uuid>,
     snapshots: BTreeSet<Uuid>,
     checkpoints: BTreeSet<Uuid>,
 }
 
+/// Persistent, without a saved state, a snapshot or a checkpoint: hardly a domain is not.
+const PLAIN: sys::virConnectListAllDomainsFlags = sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT
+    | sys::VIR_CONNECT_LIST_DOMAINS_NO_MANAGEDSAVE
+    | sys::VIR_CONNECT_LIST_DOMAINS_NO_SNAPSHOT
+    | sys::VIR_CONNECT_LIST_DOMAINS_NO_CHECKPOINT;
+
 impl Lists {
     fn state(&self, uuid: Uuid, domain: &Domain) -> Result<DomainState, CallError> {
-        if self.running.contains(&uuid) {
-            return Ok(DomainState::Running);
+        // The number that only running, paused and the like have came with the list.
+        let is_active = domain.id().is_some();
+        match (self.running.contains(&uuid), is_active) {
+            (true, _) => Ok(DomainState::Running),
+            (false, true) => state_of(domain),
+            (false, false) => Ok(DomainState::Off),
         }
-        if self.paused.contains(&uuid) {
-            return Ok(DomainState::Paused);
-        }
-        if self.other.contains(&uuid) { state_of(domain) } else { Ok(DomainState::Off) }
     }
 
     fn describe(&self, domain: &Domain) -> Result<RawDomain, CallError> {
@@ -111,65 +121,56 @@ impl Lists {
             name: domain.name()?,
             uuid,
             state,
-            persistent: self.persistent.contains(&uuid),
+            persistent: !self.rest.transient.contains(&uuid),
             autostart: self.autostart.contains(&uuid),
-            saved: self.saved.contains(&uuid),
-            snapshots: self.snapshots.contains(&uuid) || self.checkpoints.contains(&uuid),
+            saved: self.rest.saved.contains(&uuid),
+            snapshots: self.rest.snapshots.contains(&uuid) || self.rest.checkpoints.contains(&uuid),
             defined: domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?,
             live,
         })
     }
 }
 
-/// Returns the domains of each list.
-fn listed<const N: usize>(
-    connect: &Connect,
-    flags: [sys::virConnectListAllDomainsFlags; N],
-) -> Result<[BTreeSet<Uuid>; N], CallError> {
-    let mut lists = [const { BTreeSet::new() }; N];
-    for (list, flags) in lists.iter_mut().zip(flags) {
-        let domains = connect.list_all_domains(flags)?;
-        *list = domains.iter().map(Domain::uuid).collect::<Result<_, _>>()?;
-    }
-    Ok(lists)
-}
-
 impl Libvirt {
-    /// Half of the lists at a time: the way to the host may be long.
-    async fn lists(&self) -> Result<Lists, Trouble> {
-        let states = self.read(|connect| {
-            listed(
-                connect,
-                [
-                    sys::VIR_CONNECT_LIST_DOMAINS_RUNNING,
-                    sys::VIR_CONNECT_LIST_DOMAINS_PAUSED,
-                    sys::VIR_CONNECT_LIST_DOMAINS_OTHER,
-                    sys::VIR_CONNECT_LIST_DOMAINS_PERSISTENT,
-                ],
-            )
-        });
-        let rest = self.read(|connect| {
-            listed(
-                connect,
-                [
-                    sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART,
-                    sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE,
-                    sys::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT,
-                    sys::VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT,
-                ],
-            )
-        });
-        let (states, rest) = tokio::try_join!(states, rest)?;
-        let [running, paused, other, persistent] = states;
-        let [autostart, saved, snapshots, checkpoints] = rest;
-        Ok(Lists { running, paused, other, persistent, autostart, saved, snapshots, checkpoints })
+    /// Returns the domains of a list.
+    async fn listed(
+        &self,
+        flags: sys::virConnectListAllDomainsFlags,
+    ) -> Result<BTreeSet<Uuid>, Trouble> {
+        self.read(move |connect| {
+            let domains = connect.list_all_domains(flags)?;
+            Ok(domains.iter().map(Domain::uuid).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Returns the lists that tell about these domains.
+    async fn lists(&self, domains: &[Domain]) -> Result<Lists, Trouble> {
+        let (running, autostart, plain) = tokio::try_join!(
+            self.listed(sys::VIR_CONNECT_LIST_DOMAINS_RUNNING),
+            self.listed(sys::VIR_CONNECT_LIST_DOMAINS_AUTOSTART),
+            self.listed(PLAIN),
+        )?;
+        let is_plain = |domain: &Domain| domain.uuid().is_ok_and(|uuid| plain.contains(&uuid));
+        let rest = if domains.iter().all(is_plain) {
+            Rest::default()
+        } else {
+            let (transient, saved, snapshots, checkpoints) = tokio::try_join!(
+                self.listed(sys::VIR_CONNECT_LIST_DOMAINS_TRANSIENT),
+                self.listed(sys::VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE),
+                self.listed(sys::VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT),
+                self.listed(sys::VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT),
+            )?;
+            Rest { transient, saved, snapshots, checkpoints }
+        };
+        Ok(Lists { running, autostart, rest })
     }
 
     /// Reads all domains, ours and others'; one that vanishes meanwhile is left out.
     pub(crate) async fn domains(&self) -> Result<Vec<RawDomain>, Trouble> {
         let mut domains = self.read(|connect| Ok(connect.list_all_domains(0)?)).await?;
         // After them, so that whatever is among them is in its lists.
-        let lists = Arc::new(Box::pin(self.lists()).await?);
+        let lists = Arc::new(Box::pin(self.lists(&domains)).await?);
         let share = domains.len().div_ceil(CALLS).max(16);
         let mut parts = Vec::new();
         while !domains.is_empty() {

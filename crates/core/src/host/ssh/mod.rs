@@ -9,6 +9,7 @@ mod guest;
 mod known_hosts;
 mod login;
 mod pattern;
+mod prompt;
 mod session;
 mod verify;
 

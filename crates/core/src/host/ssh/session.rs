@@ -18,6 +18,7 @@ use super::{
     Known, SshOptions,
     config::Route,
     login,
+    prompt::Prompt,
     verify::{HostKeyError, KnownHost, known_host},
 };
 use crate::host::{HostErrorKind, Stream, trouble::Trouble};
@@ -116,8 +117,7 @@ async fn dial(route: &Route, options: &SshOptions) -> Result<Box<dyn Stream>, Tr
     let connect = timeout(options.deadline / 3, TcpStream::connect((&*route.host, route.port)));
     let here = match connect.await {
         Ok(Ok(tcp)) => {
-            tcp.set_nodelay(true).map_err(Trouble::unreachable)?;
-            return Ok(Box::new(tcp));
+            return Ok(Box::new(Prompt::of(tcp).map_err(Trouble::unreachable)?));
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "no answer".to_owned(),
