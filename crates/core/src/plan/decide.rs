@@ -220,7 +220,9 @@ impl<'a> Chooser<'a> {
             host,
             incarnation: old.as_ref().map_or(1, |old| old.incarnation + u32::from(old.removed)),
             key_epoch,
-            host_key: keys(old.as_ref().map_or(&vm.name, |old| old.root_name(&vm.name)), key_epoch),
+            host_key: self.made_with(vm, key_epoch).unwrap_or_else(|| {
+                keys(old.as_ref().map_or(&vm.name, |old| old.root_name(&vm.name)), key_epoch)
+            }),
             nics: self.decide_nics(vm, old.as_ref()),
             disks: decide_disks(self.fleet, vm, uuid, old.as_ref()),
             removed: false,
@@ -229,6 +231,13 @@ impl<'a> Chooser<'a> {
             born: old.as_ref().and_then(|old| old.born.clone()),
         };
         self.decided.vms.insert(vm.name.clone(), decision);
+    }
+
+    /// Returns the host key that a VM was made with: the state noted what derives from this identity.
+    fn made_with(&self, vm: &Vm, epoch: u32) -> Option<String> {
+        self.snapshot.vms.get(&vm.name)?;
+        let made = self.snapshot.decisions.vms.get(&vm.name);
+        made.filter(|made| made.key_epoch == epoch).map(|made| made.host_key.clone())
     }
 
     /// A VM that was renamed still has the keys of its first name: a new one of that name begins

@@ -101,6 +101,9 @@ const NONE: &str = "none";
 
 /// Returns on what two decisions about a VM differ, but for counters.
 fn differences(have: &VmDecision, locked: &VmDecision) -> Vec<Choice> {
+    if have == locked {
+        return Vec::new();
+    }
     let (have, locked) = (choices_of(have), choices_of(locked));
     let names: BTreeSet<_> = have.keys().chain(locked.keys()).collect();
     let none = || NONE.to_owned();

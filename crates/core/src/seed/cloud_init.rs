@@ -89,7 +89,7 @@ pub(super) fn vendor_data(spec: &SeedSpec) -> String {
     for part in spec.host_key.private_openssh().expose().lines() {
         line(&mut text, 4, part);
     }
-    line(&mut text, 2, &format!("ed25519_public: {}", quoted(spec.host_key.public())));
+    line(&mut text, 2, &format!("ed25519_public: {}", quoted(&spec.host_key.public())));
     text
 }
 

@@ -36,9 +36,6 @@ pub enum SeedError {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
-    /// The key library refuses the key.
-    #[error("cannot write the host key in OpenSSH's form")]
-    HostKey(#[source] russh::keys::ssh_key::Error),
     /// The texts are larger than a seed may be.
     #[error(
         "the seed would hold {bytes} bytes, {limit} is the most: is there a file in `user_data`?"

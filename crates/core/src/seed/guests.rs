@@ -1,8 +1,6 @@
 //! The seeds and keys of a fleet's guests, from what was decided about them.
 
-use std::{collections::BTreeMap, sync::Mutex};
-
-use super::{HostKey, Identity, Seed, SeedAddress, SeedNic, SeedSpec, digest, seed};
+use super::{Identity, Seed, SeedAddress, SeedNic, SeedSpec, digest, seed};
 use crate::{
     model::{Fleet, FleetId, Network, NetworkKind, SeedDigest, Vm, VmName},
     state::{NicDecision, VmDecision},
@@ -13,19 +11,17 @@ use crate::{
 pub struct Guests {
     identity: Identity,
     fleet: FleetId,
-    /// Keys that were derived: a plan asks twice for each.
-    keys: Mutex<BTreeMap<(VmName, u32), HostKey>>,
 }
 
 impl Guests {
     /// Takes the identity secret of a fleet.
     pub fn new(identity: Identity, fleet: FleetId) -> Self {
-        Self { identity, fleet, keys: Mutex::default() }
+        Self { identity, fleet }
     }
 
     /// Returns the public host key of a VM's key epoch, `ssh-ed25519 AAAA…`.
     pub fn host_key(&self, vm: &VmName, epoch: u32) -> String {
-        self.key(vm, epoch).public().to_owned()
+        self.identity.host_key(self.fleet, vm, epoch).public()
     }
 
     /// Returns the digest of what a VM's seed says.
@@ -38,27 +34,19 @@ impl Guests {
         seed(&self.spec(fleet, vm, decision)).expect("a seed in memory has room for its files")
     }
 
-    fn key(&self, vm: &VmName, epoch: u32) -> HostKey {
-        let derive = || {
-            let key = self.identity.host_key(self.fleet, vm, epoch);
-            key.expect("a key of 32 bytes can be written")
-        };
-        let mut keys = self.keys.lock().expect("no holder panics");
-        keys.entry((vm.clone(), epoch)).or_insert_with(derive).clone()
-    }
-
     fn spec(&self, fleet: &Fleet, vm: &Vm, decision: &VmDecision) -> SeedSpec {
         let nic = |nic: &NicDecision| SeedNic {
             mac: nic.mac,
             address: seed_address(&fleet.networks[&nic.network], nic),
         };
+        let root = decision.root_name(&vm.name);
         SeedSpec {
             uuid: decision.uuid,
             incarnation: decision.incarnation,
             name: vm.name.clone(),
             nics: decision.nics.iter().map(nic).collect(),
             cloud_init: vm.cloud_init.clone(),
-            host_key: self.key(decision.root_name(&vm.name), decision.key_epoch),
+            host_key: self.identity.host_key(self.fleet, root, decision.key_epoch),
         }
     }
 }

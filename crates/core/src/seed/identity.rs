@@ -32,23 +32,33 @@ pub struct Identity {
     secret: Secret<[u8; 32]>,
 }
 
-/// A guest's SSH host key.
+/// A guest's SSH host key, worked out when it is asked for: a plan of many guests asks for few.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostKey {
-    private: Secret<String>,
-    public: String,
+    seed: Secret<[u8; 32]>,
     digest_key: Secret<[u8; 32]>,
+    /// Stands in the private key as its comment.
+    vm: VmName,
 }
 
 impl HostKey {
     /// Returns the private key in OpenSSH's form.
-    pub fn private_openssh(&self) -> &Secret<String> {
-        &self.private
+    pub fn private_openssh(&self) -> Secret<String> {
+        // No random number goes in: the form's check value is derived from the key where none is
+        // given, so the text is the same each time.
+        let text = self.key(self.vm.as_str()).to_openssh(LineEnding::LF).expect(PLAIN);
+        Secret::new(text.as_str().to_owned())
     }
 
     /// Returns the public key in OpenSSH's one-line form, without a comment: `ssh-ed25519 AAAA…`.
-    pub fn public(&self) -> &str {
-        &self.public
+    pub fn public(&self) -> String {
+        let public = self.key("").public_key().to_openssh().expect(PLAIN);
+        public.trim_end().to_owned()
+    }
+
+    fn key(&self, comment: &str) -> PrivateKey {
+        let pair = Ed25519Keypair::from_seed(self.seed.expose());
+        PrivateKey::new(KeypairData::Ed25519(pair), comment).expect(PLAIN)
     }
 
     /// Returns the key of digests over what goes into the guest's seed.
@@ -56,6 +66,9 @@ impl HostKey {
         &self.digest_key
     }
 }
+
+/// Why no key fails to be written.
+const PLAIN: &str = "a key of 32 bytes can be written";
 
 impl Identity {
     /// The name of its file in the store's directory.
@@ -105,24 +118,15 @@ impl Identity {
     }
 
     /// Returns a guest's host key; another `epoch` is another key.
-    pub fn host_key(&self, fleet: FleetId, vm: &VmName, epoch: u32) -> Result<HostKey, SeedError> {
+    pub fn host_key(&self, fleet: FleetId, vm: &VmName, epoch: u32) -> HostKey {
         let epoch = epoch.to_be_bytes();
         let subject = [fleet.as_bytes().as_slice(), &epoch, vm.as_str().as_bytes()];
-        let seed = self.derived(&[&[b"freehold host key 1".as_slice()], &subject[..]].concat());
-        let digest_key = self.derived(&[&[b"freehold seed 1".as_slice()], &subject[..]].concat());
-        // No random number goes in: the form's check value is derived from the key where none is
-        // given, so the text is the same each time.
-        let pair = Ed25519Keypair::from_seed(seed.expose());
-        let key =
-            PrivateKey::new(KeypairData::Ed25519(pair), vm.as_str()).map_err(SeedError::HostKey)?;
-        let private = key.to_openssh(LineEnding::LF).map_err(SeedError::HostKey)?;
-        let mut public = key.public_key().clone();
-        public.set_comment("");
-        Ok(HostKey {
-            private: Secret::new(private.as_str().to_owned()),
-            public: public.to_openssh().map_err(SeedError::HostKey)?.trim_end().to_owned(),
-            digest_key,
-        })
+        let derived = |purpose: &[u8]| self.derived(&[&[purpose], &subject[..]].concat());
+        HostKey {
+            seed: derived(b"freehold host key 1"),
+            digest_key: derived(b"freehold seed 1"),
+            vm: vm.clone(),
+        }
     }
 
     /// Takes the bytes over and wipes where they were.
@@ -179,7 +183,7 @@ mod tests {
     }
 
     fn key(identity: &Identity, fleet: u8, vm: &str, epoch: u32) -> HostKey {
-        identity.host_key(FleetId::from_bytes([fleet; 16]), &vm.parse().unwrap(), epoch).unwrap()
+        identity.host_key(FleetId::from_bytes([fleet; 16]), &vm.parse().unwrap(), epoch)
     }
 
     #[test]

@@ -92,6 +92,7 @@ pub fn seed(spec: &SeedSpec) -> Result<Seed, SeedError> {
 /// User data may hold a password somebody could guess: only the key keeps it from being tried. Who
 /// the guest is (its name, its incarnation) is not in it: that never makes it another guest.
 pub fn digest(spec: &SeedSpec) -> SeedDigest {
+    // Another host key is another key of digests, too.
     let key = spec.host_key.digest_key();
     let keys = spec.cloud_init.ssh_keys.join("\n");
     let first = Digest::of([
@@ -99,7 +100,6 @@ pub fn digest(spec: &SeedSpec) -> SeedDigest {
         keys.as_bytes(),
         cloud_init::user_data(&spec.cloud_init).as_bytes(),
         spec.cloud_init.user.as_deref().unwrap_or_default().as_bytes(),
-        spec.host_key.public().as_bytes(),
     ]);
     let network = cloud_init::network_config(&spec.nics);
     let network = Digest::of([key.expose().as_slice(), network.as_bytes()]);

@@ -36,9 +36,14 @@ pub(super) fn spec() -> SeedSpec {
             user_data: None,
             user: Some("admin".to_owned()),
         },
-        host_key: identity.host_key(FleetId::from_bytes([7; 16]), &name, 0).unwrap(),
+        host_key: identity.host_key(FleetId::from_bytes([7; 16]), &name, 0),
         name,
     }
+}
+
+fn another_key() -> HostKey {
+    let identity = Identity::generate().unwrap();
+    identity.host_key(FleetId::from_bytes([7; 16]), &"web-0".parse().unwrap(), 0)
 }
 
 #[test]
@@ -63,6 +68,9 @@ fn shows_every_change_in_its_digest() {
         let other = seed(&changed).unwrap().digest;
         assert_eq!((n > 0, n == 0), (other.first != digest.first, other.network != digest.network));
     }
+    let mut reborn = spec();
+    reborn.host_key.clone_from(&another_key());
+    assert_ne!(seed(&reborn).unwrap().digest.first, digest.first);
     // Another name or incarnation is no change of what is said.
     let again = SeedSpec { incarnation: 9, name: "web-9".parse().unwrap(), ..spec() };
     assert_eq!(seed(&again).unwrap().digest, digest);

@@ -95,17 +95,23 @@ impl LockFile {
     fn wire_of(&self, text: &str) -> Result<LockWire, StateError> {
         let path = || self.path.clone();
         let damaged = |why: String| self.damaged(Bad::new(why, RESTORE));
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))?;
-        let format = table.get("format").and_then(toml::Value::as_integer).unwrap_or_default();
-        let format = u32::try_from(format).unwrap_or_default();
+        let wire = toml::from_str::<LockWire>(text);
+        let format = if let Ok(wire) = &wire {
+            wire.format
+        } else {
+            // What this version cannot read may be a later one's.
+            let table: toml::Table =
+                text.parse().map_err(|error: toml::de::Error| damaged(error.to_string()))?;
+            let format = table.get("format").and_then(toml::Value::as_integer);
+            u32::try_from(format.unwrap_or_default()).unwrap_or_default()
+        };
         if format > LOCK_FORMAT {
             return Err(StateError::Newer { path: path(), have: format, know: LOCK_FORMAT });
         }
         if format == 0 {
             return Err(damaged("it names no format".into()));
         }
-        let wire: LockWire = toml::from_str(text).map_err(|error| damaged(error.to_string()))?;
+        let wire = wire.map_err(|error| damaged(error.to_string()))?;
         match wire.fleet {
             Some(have) if have != self.fleet => {
                 let (have, want) = (have.to_string(), self.fleet.to_string());

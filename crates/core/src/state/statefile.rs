@@ -80,15 +80,21 @@ impl StateFile {
             return Err(Bad::Damaged("it is empty".into()));
         }
         let damaged = |error: serde_json::Error| Bad::Damaged(error.to_string());
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
-        let have = value["format"].as_u64().unwrap_or(0);
-        if have > u64::from(STATE_FORMAT) {
-            return Err(Bad::Newer(u32::try_from(have).unwrap_or(u32::MAX)));
+        let wire = serde_json::from_slice::<StateWire>(bytes);
+        let format = if let Ok(wire) = &wire {
+            u64::from(wire.format)
+        } else {
+            // What this version cannot read may be a later one's.
+            let value: serde_json::Value = serde_json::from_slice(bytes).map_err(damaged)?;
+            value["format"].as_u64().unwrap_or(0)
+        };
+        if format > u64::from(STATE_FORMAT) {
+            return Err(Bad::Newer(u32::try_from(format).unwrap_or(u32::MAX)));
         }
-        if have == 0 {
+        if format == 0 {
             return Err(Bad::Damaged("it names no format".into()));
         }
-        let wire: StateWire = serde_json::from_value(value).map_err(damaged)?;
+        let wire = wire.map_err(damaged)?;
         if wire.checksum != checksum_of(&wire.body) {
             return Err(Bad::Damaged("its checksum does not match".into()));
         }
