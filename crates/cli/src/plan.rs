@@ -35,6 +35,8 @@ pub(crate) async fn run(args: &Args, arguments: &PlanArgs) -> Result<Exit, Failu
     if let Some(file) = &arguments.out {
         save(&context, &prepared, plan, file)?;
     }
+    // The process ends: the kernel closes its connections sooner than libvirt and sshd bid farewell.
+    std::mem::forget(prepared);
     Ok(if pending && exit == Exit::Done { Exit::Held } else { exit })
 }
 
