@@ -1,6 +1,6 @@
 //! What ends a command early, how it is said, and its exit code.
 
-use std::{error::Error, process::ExitCode};
+use std::error::Error;
 
 use freehold_core::{
     apply::causes_of,
@@ -26,8 +26,8 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    pub(crate) fn code(self) -> ExitCode {
-        ExitCode::from(self as u8)
+    pub(crate) fn code(self) -> u8 {
+        self as u8
     }
 }
 
@@ -67,7 +67,7 @@ impl Failure {
     }
 
     /// Says it on stderr and returns the exit code.
-    pub(crate) fn report(&self) -> ExitCode {
+    pub(crate) fn report(&self) -> u8 {
         match &self.rendered {
             Some(text) => screen::say(text.trim_end()),
             None => screen::say(&told(&self.causes, self.hint.as_deref())),

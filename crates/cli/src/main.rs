@@ -18,7 +18,7 @@ mod ssh;
 mod status;
 mod trash;
 
-use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
+use std::{mem::ManuallyDrop, panic::AssertUnwindSafe};
 
 use clap::Parser;
 
@@ -26,24 +26,23 @@ use args::{Args, Command, Lock};
 use failure::{Exit, Failure};
 use onlook::Onlooker;
 
-/// How long a frozen libvirt may hold up the end.
-const CLOSING: Duration = Duration::from_secs(2);
-
-fn main() -> ExitCode {
+fn main() -> ! {
     let args = Args::parse();
     screen::start_log(args.verbose);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return Failure::new(Exit::Bug, "cannot start").because(&error).report(),
+    let code = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        // Never dropped: that waits for libvirt calls that hang, and ends threads.
+        Ok(runtime) => end(&args, &ManuallyDrop::new(runtime)),
+        Err(error) => Failure::new(Exit::Bug, "cannot start").because(&error).report(),
     };
+    freehold_core::host::leave(code)
+}
+
+/// Runs the command, says how it ended, and returns its exit code.
+fn end(args: &Args, runtime: &tokio::runtime::Runtime) -> u8 {
     // ring is the one crypto provider; a second installation is refused and harmless.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let run = AssertUnwindSafe(|| runtime.block_on(run(&args)));
-    let ended = std::panic::catch_unwind(run);
-    // A libvirt call that hangs must not keep the process: its socket is cut with the process.
-    runtime.shutdown_background();
-    freehold_core::host::settle(CLOSING);
-    match ended {
+    let run = AssertUnwindSafe(|| runtime.block_on(run(args)));
+    match std::panic::catch_unwind(run) {
         Ok(Ok(exit)) => match screen::lost() {
             None => exit.code(),
             Some(why) => Failure::input("not all output was written")

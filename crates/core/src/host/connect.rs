@@ -73,9 +73,10 @@ pub async fn connect(
     Ok(Arc::new(real))
 }
 
-/// Waits, before the process ends, until conversations that are over are closed; at most so long.
-pub fn settle(limit: Duration) {
-    super::libvirt::settle(limit);
+/// Ends the process at once with this exit code, whatever conversations are open: the kernel closes
+/// them. What was written must have been flushed.
+pub fn leave(code: u8) -> ! {
+    super::libvirt::leave(code)
 }
 
 /// Says why a guest's host key was not seen.

@@ -34,7 +34,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use command::quote;
-pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, settle};
+pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, leave};
 pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};
 pub use onlook::ReadOnly;
