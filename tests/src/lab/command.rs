@@ -6,10 +6,12 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// What a finished program left behind.
 #[derive(Debug, Clone)]
@@ -174,21 +176,19 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(digest.context("sha256sum says nothing")?.to_owned())
 }
 
+/// Waits for its end and kills it past the limit. The bench times this: it returns at once.
 fn wait(child: &mut Child, limit: Duration, said: &str) -> Result<i32> {
-    let started = Instant::now();
-    let mut pause = Duration::from_millis(1);
-    loop {
-        if let Some(status) = child.try_wait().with_context(|| format!("waiting for `{said}`"))? {
-            return Ok(status.code().unwrap_or(-1));
-        }
-        if started.elapsed() > limit {
-            child.kill().with_context(|| format!("ending `{said}`"))?;
-            child.wait().with_context(|| format!("waiting for `{said}`"))?;
-            bail!("`{said}` took longer than {} s", limit.as_secs());
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
+    let pid = Pid::from_child(child);
+    let (ended, end) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        let late = end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        late && kill_process(pid, Signal::KILL).is_ok()
+    });
+    let status = child.wait().with_context(|| format!("waiting for `{said}`"))?;
+    drop(ended);
+    let was_late = watch.join().expect("the watch does not panic");
+    ensure!(!was_late, "`{said}` took longer than {} s", limit.as_secs());
+    Ok(status.code().unwrap_or(-1))
 }
 
 fn feed(child: &mut Child, input: Vec<u8>) -> JoinHandle<()> {
