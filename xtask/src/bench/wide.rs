@@ -1,5 +1,7 @@
 //! A plan with nothing to do, of a fleet on ten hosts, against bare reads of the same.
 
+use std::{thread, time::Duration};
+
 use acceptance::lab::Lab;
 use anyhow::Result;
 
@@ -16,6 +18,14 @@ pub(super) const RACKS: usize = 10;
 
 const VMS: usize = 1000;
 
+/// Measures once the daemons of all hosts have closed what the one before had open: ten to forty
+/// connections each, on the same cores.
+fn rested(measure: impl FnOnce() -> Result<f64>) -> Result<f64> {
+    const REST: Duration = Duration::from_millis(200);
+    thread::sleep(REST);
+    measure()
+}
+
 /// Makes the fleet, measures, and takes the fleet away.
 pub(super) fn measure(lab: &Lab, rounds: usize) -> Result<Vec<Row>> {
     let racks = &lab.racks()[..RACKS];
@@ -28,9 +38,9 @@ pub(super) fn measure(lab: &Lab, rounds: usize) -> Result<Vec<Row>> {
     for round in 0..rounds {
         screen::say(format_args!("round {} of {rounds}", round + 1));
         for _ in 0..3 {
-            read.push(bare.read()?);
-            plan.push(subject.empty_plan()?);
-            logins.push(reference::logins(lab, racks)?);
+            read.push(rested(|| bare.read())?);
+            plan.push(rested(|| subject.empty_plan())?);
+            logins.push(rested(|| reference::logins(lab, racks))?);
         }
         memory = memory.max(subject.memory_of_empty_plan()?);
     }

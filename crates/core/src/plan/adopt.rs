@@ -4,8 +4,7 @@ use super::{
     Action, Change, Object, Reason, VmWork, Withheld, Work,
     make::missing_work,
     proof,
-    vm::{Look, Verdict, resolved_accel},
-    wanted::domain_spec,
+    vm::{Look, Verdict},
 };
 use crate::{
     model::{DomainView, Impact, Mark},
@@ -56,7 +55,7 @@ fn renew_promises(mark: &mut Mark, look: &Look<'_>) {
 }
 
 fn change(look: &Look<'_>, found: &DomainView, why: Reason) -> Change {
-    let spec = domain_spec(look.world, look.vm, look.decision, resolved_accel(look));
+    let spec = look.spec().clone();
     let runs = look.runs();
     let mut work = VmWork {
         volumes: Vec::new(),

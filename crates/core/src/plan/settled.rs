@@ -1,11 +1,6 @@
 //! What the state learns of VMs that are as they shall be.
 
-use super::{
-    Goal,
-    make::applied,
-    vm::{Look, resolved_accel},
-    wanted::{domain_spec, kept_disks},
-};
+use super::{Goal, make::applied, vm::Look, wanted::kept_disks};
 use crate::state::Fact;
 
 /// Returns what a VM without any change is, where the state says otherwise: the outcome of the run
@@ -17,8 +12,7 @@ pub(super) fn settled(look: &Look<'_>) -> Option<Fact> {
         return None;
     }
     let record = look.record?;
-    let spec = domain_spec(look.world, look.vm, look.decision, resolved_accel(look));
-    let (applied, keep) = (applied(look, &spec), kept_disks(look.vm));
+    let (applied, keep) = (applied(look, look.spec()), kept_disks(look.vm));
     let is_kept = record.disks.iter().all(|disk| disk.keep == keep.contains(&disk.name));
     let is_known = record.made && record.protect == look.vm.protect && is_kept;
     if is_known && record.applied.as_ref() == Some(&applied) {

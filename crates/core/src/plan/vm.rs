@@ -1,5 +1,7 @@
 //! What must be done about one VM that is declared.
 
+use std::cell::OnceCell;
+
 use super::{
     Action, Change, Object, Reason, VmRemoval, VmWork, Withheld, Work, World,
     differ::{self, Difference, differences, is_kept, pending_restart, recorded_keep},
@@ -9,12 +11,13 @@ use super::{
     wanted::{domain_spec, image_spec},
 };
 use crate::{
-    model::{Accel, DomainView, HostView, ImageSpec, Impact, Vm, VmName, volume_prefix},
+    model::{
+        Accel, DomainSpec, DomainView, HostView, ImageSpec, Impact, Vm, VmName, volume_prefix,
+    },
     state::{VmDecision, VmRecord},
 };
 
 /// Everything there is to see of one declared VM.
-#[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
     pub(super) world: &'a World<'a>,
     pub(super) vm: &'a Vm,
@@ -24,6 +27,7 @@ pub(super) struct Look<'a> {
     pub(super) found: Option<&'a DomainView>,
     /// What the state knows of it, perhaps under an earlier name.
     pub(super) record: Option<&'a VmRecord>,
+    spec: OnceCell<DomainSpec>,
 }
 
 /// What a look at one declared VM says.
@@ -42,7 +46,13 @@ impl<'a> Look<'a> {
     ) -> Self {
         let found = view.domains.iter().find(|domain| domain.uuid == decision.uuid);
         let record = world.snapshot.vms.get(world.recorded_name(&vm.name));
-        Self { world, vm, decision, view, found, record }
+        Self { world, vm, decision, view, found, record, spec: OnceCell::new() }
+    }
+
+    /// Returns the domain as it is declared and decided.
+    pub(super) fn spec(&self) -> &DomainSpec {
+        let spec = || domain_spec(self.world, self.vm, self.decision, resolved_accel(self));
+        self.spec.get_or_init(spec)
     }
 
     /// Returns the name that the state knows it by.
@@ -96,7 +106,7 @@ pub(super) fn vm_verdict(look: &Look<'_>) -> Verdict {
 
 fn judge(look: &Look<'_>) -> Result<Option<Change>, Withheld> {
     refuse_strangers(look)?;
-    let spec = domain_spec(look.world, look.vm, look.decision, resolved_accel(look));
+    let spec = look.spec();
     if let Some(found) = look.found {
         let volumes = spec.disks.iter().map(|disk| disk.volume.as_str());
         proof::uncovered(look.view, found, volumes)?;
@@ -108,14 +118,14 @@ fn judge(look: &Look<'_>) -> Result<Option<Change>, Withheld> {
         return rebuild(look, vec![why]).map(Some);
     }
     let differences = match look.found {
-        Some(_) => differences(look, &spec),
+        Some(_) => differences(look, spec),
         None => volumes_before_the_domain(look)?,
     };
     refuse_impossible(look, &differences)?;
     if look.found.is_some() && differences.iter().any(|one| one.impact == Impact::Rebuild) {
         return rebuild(look, changed(&differences)).map(Some);
     }
-    let mut work = missing_work(look, spec);
+    let mut work = missing_work(look, spec.clone());
     let unfinished = missing_parts(look, &work);
     let stale = pending_restart(look);
     with_changes(look, &mut work, &differences, !stale.is_empty());

@@ -6,7 +6,7 @@ use roxmltree::{Document, Node};
 
 use super::{
     storage::POOL,
-    xml::{attribute, bytes, child, children, mark_of, parsed, text},
+    xml::{attribute, bytes, child, children, compact, mark_of, parsed, text},
 };
 use crate::{
     host::trouble::Trouble,
@@ -160,12 +160,13 @@ fn nic(interface: Node<'_, '_>) -> Option<NicSpec> {
 /// password of a console is no part of it). Controllers count in whatever order: libvirt 9.0 sorts
 /// them when a domain is first started.
 pub(super) fn fingerprint(definition: &str) -> Digest {
+    let definition = compact(definition);
     // What cannot be read is known again to the letter.
-    parsed(definition)
+    parsed(&definition)
         .map_or_else(|_| Digest::of([definition.as_bytes()]), |document| fingerprint_in(&document))
 }
 
-/// Returns by what the definition of this document is known again.
+/// Returns by what the definition of this document, a compact one, is known again.
 pub(super) fn fingerprint_in(document: &Document<'_>) -> Digest {
     let definition = document.input_text();
     let mut controllers = Vec::new();

@@ -184,6 +184,8 @@ fn a_definition_is_known_again_when_libvirt_sorts_its_controllers() {
     assert_ne!(seen, with(&format!("{disk}\n{pci}\n")));
     assert_ne!(seen, with(&format!("{disk}\n{disk}\n{pci}\n{usb}\n")));
     assert_ne!(fingerprint("<no"), fingerprint("<no xml"));
+    assert_eq!(fingerprint("<a>\n  <b/>\n</a>\n"), fingerprint("<a><b/></a>"));
+    assert_ne!(fingerprint("<a>\n  b</a>"), fingerprint("<a>b</a>"), "text stays as it is");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{
         Under, files_of, fingerprint_in, layered_disks, shape_in, shape_of, told_disks,
     },
     has_code,
-    xml::parsed,
+    xml::{compact, parsed},
 };
 use crate::{
     host::trouble::Trouble,
@@ -29,6 +29,7 @@ pub(crate) struct RawDomain {
     autostart: bool,
     saved: bool,
     snapshots: bool,
+    /// Its inactive XML and, while it runs, the live one; both compact.
     defined: String,
     live: Option<String>,
 }
@@ -115,7 +116,7 @@ impl Lists {
         let state = self.state(uuid, domain)?;
         let live = match state {
             DomainState::Off | DomainState::Crashed => None,
-            DomainState::Running | DomainState::Paused => Some(domain.xml_desc(0)?),
+            DomainState::Running | DomainState::Paused => Some(compact(&domain.xml_desc(0)?)),
         };
         Ok(RawDomain {
             name: domain.name()?,
@@ -125,7 +126,7 @@ impl Lists {
             autostart: self.autostart.contains(&uuid),
             saved: self.rest.saved.contains(&uuid),
             snapshots: self.rest.snapshots.contains(&uuid) || self.rest.checkpoints.contains(&uuid),
-            defined: domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?,
+            defined: compact(&domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?),
             live,
         })
     }
