@@ -56,6 +56,7 @@ pub async fn connect(
                 SshOptions {
                     config: options.ssh_config.clone(),
                     known: Known::Files(options.repo_known_hosts.clone()),
+                    repo: options.repo_known_hosts.clone(),
                     through: None,
                     deadline: options.deadlines.connect,
                     around: Surroundings::of_process(),

@@ -61,6 +61,7 @@ impl Guest {
             let options = SshOptions {
                 config: self.options.ssh_config.clone(),
                 known: Known::Only(self.target.host_key.clone()),
+                repo: self.options.repo_known_hosts.clone(),
                 through: self.target.through.clone(),
                 deadline: self.options.deadlines.connect,
                 around: Surroundings::of_process(),

@@ -44,6 +44,20 @@ impl Trouble {
         self
     }
 
+    /// Says where it happened, when it was not where one was going.
+    pub(crate) fn at(mut self, place: impl std::fmt::Display) -> Self {
+        self.source = format!("{place}: {}", self.source).into();
+        self
+    }
+
+    /// Adds what a program on the way complained about, if it did.
+    pub(crate) fn after(mut self, complaint: &str) -> Self {
+        if !complaint.is_empty() {
+            self.source = format!("{} ({complaint})", self.source).into();
+        }
+        self
+    }
+
     /// Says that it may have happened all the same.
     pub(crate) fn unknown(mut self) -> Self {
         self.certainty = Certainty::Unknown;

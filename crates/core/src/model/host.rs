@@ -51,6 +51,9 @@ pub struct SshTarget {
     pub port: Option<u16>,
 }
 
+/// What no name or login has: a command of `ssh_config` may hand it to a shell (OpenSSH refuses it, too).
+const SHELL: &str = "'\"`/@$;&<>|(){}\\";
+
 impl FromStr for SshTarget {
     type Err = String;
 
@@ -73,8 +76,7 @@ impl FromStr for SshTarget {
         let odd = |part: &str| {
             part.is_empty()
                 || part.starts_with('-')
-                || part
-                    .contains(|c: char| c.is_whitespace() || c.is_control() || "'\"`/@".contains(c))
+                || part.contains(|c: char| c.is_whitespace() || c.is_control() || SHELL.contains(c))
         };
         if odd(host) || user.as_deref().is_some_and(odd) {
             return Err(bad());

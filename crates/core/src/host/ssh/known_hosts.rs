@@ -12,7 +12,7 @@ use russh::keys::{
 };
 use sha1::Sha1;
 
-use super::pattern::matches_list;
+use super::pattern::matches_host;
 
 /// A key that stands in a file for the host we connect to.
 #[derive(Debug, Clone)]
@@ -41,18 +41,17 @@ pub(crate) fn written(host: &str, port: u16) -> String {
     if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
-/// Returns the keys a file has for a host; a file that is not there has none.
-pub(crate) fn keys_in(file: &Path, host: &str, port: u16) -> std::io::Result<Vec<KnownKey>> {
+/// Returns the keys a file has for a name as such files write it; a file that is not there has none.
+pub(crate) fn keys_in(file: &Path, name: &str) -> std::io::Result<Vec<KnownKey>> {
     let text = match std::fs::read(file) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    Ok(keys_of(&text, file, host, port))
+    Ok(keys_of(&text, file, name))
 }
 
-fn keys_of(text: &str, file: &Path, host: &str, port: u16) -> Vec<KnownKey> {
-    let name = written(host, port);
+fn keys_of(text: &str, file: &Path, name: &str) -> Vec<KnownKey> {
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -66,7 +65,7 @@ fn keys_of(text: &str, file: &Path, host: &str, port: u16) -> Vec<KnownKey> {
             Some(Marker::Revoked) => true,
             None => false,
         };
-        if names(entry.host_patterns(), &name) {
+        if names(entry.host_patterns(), name) {
             let place = Place { file: file.to_owned(), line: index + 1 };
             keys.push(KnownKey { key: entry.public_key().clone(), place, revoked });
         }
@@ -76,7 +75,7 @@ fn keys_of(text: &str, file: &Path, host: &str, port: u16) -> Vec<KnownKey> {
 
 fn names(patterns: &HostPatterns, name: &str) -> bool {
     match patterns {
-        HostPatterns::Patterns(patterns) => matches_list(patterns, name),
+        HostPatterns::Patterns(patterns) => matches_host(patterns, name),
         HostPatterns::HashedName { salt, hash } => Hmac::<Sha1>::new_from_slice(salt)
             .is_ok_and(|hmac| hmac.chain_update(name).verify_slice(hash).is_ok()),
     }
@@ -90,7 +89,7 @@ mod tests {
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAzIQ5Xj2Dwpjrl3MC9PV0ItYvLKyUmJeXWWS7UqnVSt";
 
     fn found(line: &str, host: &str, port: u16) -> Vec<KnownKey> {
-        keys_of(&format!("# a comment\n\n{line}\n"), Path::new("known"), host, port)
+        keys_of(&format!("# a comment\n\n{line}\n"), Path::new("known"), &written(host, port))
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod known_hosts;
 mod login;
 mod pattern;
 mod prompt;
+mod proxy;
 mod session;
 mod verify;
 
@@ -33,6 +34,8 @@ pub(crate) struct SshOptions {
     pub(crate) config: Option<PathBuf>,
     /// How its host key is known.
     pub(crate) known: Known,
+    /// The repository's file of known keys, for hosts on the way.
+    pub(crate) repo: Option<PathBuf>,
     /// A host to reach it through where it does not answer from here.
     pub(crate) through: Option<Arc<dyn Host>>,
     /// How long connecting and logging in may take together.
@@ -66,8 +69,12 @@ impl fmt::Debug for Ssh {
 impl Ssh {
     /// Connects to a target and logs in.
     pub(crate) async fn connect(target: &SshTarget, options: SshOptions) -> Result<Self, Trouble> {
-        let route = config::route(target, options.config.as_deref(), &options.around)
-            .map_err(Trouble::input)?;
+        let (wanted, file, around) =
+            (target.clone(), options.config.clone(), options.around.clone());
+        // It may run commands (`Match exec`).
+        let finding = move || config::route(&wanted, file.as_deref(), &around);
+        let found = tokio::task::spawn_blocking(finding).await.map_err(Trouble::failed)?;
+        let route = found.map_err(Trouble::input)?;
         let ssh = Self {
             route,
             options,

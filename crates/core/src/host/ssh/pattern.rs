@@ -1,5 +1,12 @@
 //! OpenSSH's host patterns: `*`, `?`, and `!` to take one out.
 
+/// Says whether a list of patterns names a host in whatever case: in files of known keys and in `Match`,
+/// not in `Host`.
+pub(super) fn matches_host(patterns: &[String], name: &str) -> bool {
+    let lower: Vec<String> = patterns.iter().map(|pattern| pattern.to_lowercase()).collect();
+    matches_list(&lower, &name.to_lowercase())
+}
+
 /// Says whether a list of patterns names this; one negated pattern that fits takes it out.
 pub(super) fn matches_list(patterns: &[String], name: &str) -> bool {
     let mut found = false;
@@ -14,8 +21,8 @@ pub(super) fn matches_list(patterns: &[String], name: &str) -> bool {
 }
 
 fn matches(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
-    let name: Vec<char> = name.to_lowercase().chars().collect();
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
     let (mut p, mut n) = (0, 0);
     // Where to go on when the last `*` has to swallow one more.
     let mut star: Option<(usize, usize)> = None;
@@ -48,10 +55,11 @@ mod tests {
             ("*.lan", "a.b.lan", true),
             ("a*b*c", "axxbyybzc", true),
             ("a*b*c", "axxbyybz", false),
-            ("RACK1", "rack1", true),
+            ("RACK1", "rack1", false),
             ("", "", true),
         ] {
             assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
         }
+        assert!(matches_host(&["RACK?".to_owned()], "rack1"));
     }
 }

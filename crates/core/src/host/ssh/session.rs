@@ -3,11 +3,10 @@
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use russh::{
-    Preferred, cipher,
+    ChannelOpenFailure, Preferred, cipher,
     client::{self, Handle},
     compression,
     keys::PublicKeyOrCertificate,
@@ -16,9 +15,10 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     Known, SshOptions,
-    config::Route,
+    config::{Alive, Route, Via},
     login,
     prompt::Prompt,
+    proxy::{self, Way},
     verify::{HostKeyError, KnownHost, known_host},
 };
 use crate::host::{HostErrorKind, Stream, trouble::Trouble};
@@ -59,18 +59,29 @@ impl client::Handler for Client {
     }
 }
 
+/// Connects and logs in. Each host on the way there has its own deadline.
 pub(super) async fn connect(
     route: &Route,
     options: &SshOptions,
 ) -> Result<Handle<Client>, Trouble> {
     let place = route.place();
-    timeout(options.deadline, connect_within(route, options)).await.unwrap_or_else(|_| {
+    let Way { stream, said } = dial(route, options).await?;
+    let connected = timeout(options.deadline, connect_over(stream, route, options)).await;
+    let connected = connected.unwrap_or_else(|_| {
         let seconds = options.deadline.as_secs();
         Err(Trouble::unreachable(format!("{place} did not answer within {seconds} s")))
-    })
+    });
+    match (connected, said) {
+        (Err(trouble), Some(said)) => Err(trouble.after(&said.last().await)),
+        (connected, _) => connected,
+    }
 }
 
-async fn connect_within(route: &Route, options: &SshOptions) -> Result<Handle<Client>, Trouble> {
+async fn connect_over(
+    stream: Box<dyn Stream>,
+    route: &Route,
+    options: &SshOptions,
+) -> Result<Handle<Client>, Trouble> {
     let host_key = |error: HostKeyError| {
         let trouble = Trouble::new(HostErrorKind::HostKey, error);
         if route.lax_checking {
@@ -80,19 +91,13 @@ async fn connect_within(route: &Route, options: &SshOptions) -> Result<Handle<Cl
         }
     };
     let known = match &options.known {
-        Known::Only(key) => KnownHost::only(&route.host, route.port, key),
-        Known::Files(repo) => {
-            let mut files = route.known_hosts.clone();
-            files.push("/etc/ssh/ssh_known_hosts".into());
-            known_host(&route.host, route.port, repo.as_ref(), &files)
-        }
+        Known::Only(key) => KnownHost::only(&route.known_as, key),
+        Known::Files(repo) => known_host(&route.known_as, repo.as_ref(), &route.known_hosts),
     };
     let known = known.map_err(host_key)?;
     let place = route.place();
-    let stream = dial(route, options).await?;
-
     let verdict = Arc::new(Mutex::new(Verdict::default()));
-    let settings = Arc::new(settings(&known));
+    let settings = Arc::new(settings(&known, route.alive));
     let client = Client { known, verdict: Arc::clone(&verdict) };
     let connected = client::connect_stream(settings, stream, client).await;
     let verdict = verdict.lock().map(|verdict| verdict.clone()).unwrap_or_default();
@@ -111,28 +116,62 @@ async fn connect_within(route: &Route, options: &SshOptions) -> Result<Handle<Cl
     }
 }
 
-/// Connects from here; where that fails, through the host that the options name.
-async fn dial(route: &Route, options: &SshOptions) -> Result<Box<dyn Stream>, Trouble> {
-    let place = route.place();
-    let connect = timeout(options.deadline / 3, TcpStream::connect((&*route.host, route.port)));
-    let here = match connect.await {
-        Ok(Ok(tcp)) => {
-            return Ok(Box::new(Prompt::of(tcp).map_err(Trouble::unreachable)?));
+/// Opens what the conversation goes over.
+async fn dial(route: &Route, options: &SshOptions) -> Result<Way, Trouble> {
+    match &route.via {
+        None => from_here(route, options).await,
+        Some(Via::Jump(hop)) => Box::pin(through(hop, route, options)).await,
+        Some(Via::Command { shell, command }) => proxy::start(shell, command),
+    }
+}
+
+/// Logs in to a host on the way, and goes on from there.
+async fn through(hop: &Route, route: &Route, options: &SshOptions) -> Result<Way, Trouble> {
+    let known = Known::Files(options.repo.clone());
+    let (at, to) = (hop.place(), format!("{}:{}", route.host, route.port));
+    let on_the_way = |trouble: Trouble| trouble.at(format!("on the way, at {at}"));
+    let hop_options = SshOptions { known, through: None, ..options.clone() };
+    let handle = connect(hop, &hop_options).await.map_err(on_the_way)?;
+    let open = handle.channel_open_direct_tcpip(&route.host, route.port.into(), "127.0.0.1", 0);
+    let limit = route.connect_timeout.unwrap_or(options.deadline);
+    let Ok(opened) = timeout(limit, open).await else {
+        return Err(Trouble::unreachable(format!("{to} does not answer from {at}")));
+    };
+    match opened {
+        Ok(channel) => Ok(Way::of(channel.into_stream())),
+        Err(russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited)) => {
+            Err(Trouble::unreachable(format!("{at} forbids forwarding to {to}"))
+                .hint("set AllowTcpForwarding yes in its sshd_config"))
         }
+        Err(russh::Error::ChannelOpenFailure(_)) => {
+            Err(Trouble::unreachable(format!("nothing answers at {to}, seen from {at}")))
+        }
+        Err(error) => Err(on_the_way(Trouble::unreachable(error))),
+    }
+}
+
+/// Connects from here; where that fails, through the host that the options name.
+async fn from_here(route: &Route, options: &SshOptions) -> Result<Way, Trouble> {
+    let place = route.place();
+    let limit = route.connect_timeout.unwrap_or(options.deadline / 3);
+    let connect = timeout(limit, TcpStream::connect((&*route.host, route.port)));
+    let here = match connect.await {
+        Ok(Ok(tcp)) => return Prompt::of(tcp).map(Way::of).map_err(Trouble::unreachable),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer".to_owned(),
+        Err(_) => format!("no answer within {} s", limit.as_secs()),
     };
     let (Some(host), Ok(address)) = (&options.through, route.host.parse()) else {
         return Err(Trouble::unreachable(format!("{place}: {here}")));
     };
-    host.dial(address, route.port).await.map_err(|error| {
+    let dialled = host.dial(address, route.port).await;
+    dialled.map(Way::of).map_err(|error| {
         Trouble::unreachable(format!("{place}: {here}; from {}: {error}", error.host))
     })
 }
 
 /// Measured with an upload of 387 MB (russh 0.65.1): 310 MB/s with the default cipher and window,
 /// 450 to 520 with these.
-fn settings(known: &KnownHost) -> client::Config {
+fn settings(known: &KnownHost, alive: Alive) -> client::Config {
     let ciphers = [cipher::AES_128_GCM, cipher::AES_256_GCM];
     let others = Preferred::DEFAULT.cipher.iter().filter(|name| !ciphers.contains(name)).copied();
     let preferred = Preferred {
@@ -147,8 +186,8 @@ fn settings(known: &KnownHost) -> client::Config {
         maximum_packet_size: 65535,
         // A channel nobody reads from for a while must not hold up the others.
         channel_buffer_size: 1024,
-        keepalive_interval: Some(Duration::from_secs(5)),
-        keepalive_max: 3,
+        keepalive_interval: Some(alive.interval),
+        keepalive_max: alive.most,
         nodelay: true,
         ..client::Config::default()
     }

@@ -4,13 +4,13 @@ use std::{borrow::Cow, path::PathBuf};
 
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
-use super::known_hosts::{KnownKey, Place, keys_in, written};
+use super::known_hosts::{KnownKey, Place, keys_in};
 
 /// The keys known for one host.
 #[derive(Debug, Clone)]
 pub(crate) struct KnownHost {
-    host: String,
-    port: u16,
+    /// As files of known keys write it.
+    name: String,
     keys: Vec<KnownKey>,
     /// Where the user is told to add a key.
     first_file: Option<PathBuf>,
@@ -41,13 +41,12 @@ pub(crate) enum HostKeyError {
 /// Gathers what is known: the repository's file alone where it knows the host, else the user's and
 /// the system's. A revoked key is revoked wherever it says so.
 pub(crate) fn known_host(
-    host: &str,
-    port: u16,
+    name: &str,
     repo: Option<&PathBuf>,
     others: &[PathBuf],
 ) -> Result<KnownHost, HostKeyError> {
     let read = |file: &PathBuf| {
-        keys_in(file, host, port).map_err(|why| HostKeyError::Read(file.clone(), why.to_string()))
+        keys_in(file, name).map_err(|why| HostKeyError::Read(file.clone(), why.to_string()))
     };
     let repo_keys = repo.map(read).transpose()?.unwrap_or_default();
     let pinned = repo_keys.iter().any(|known| !known.revoked);
@@ -57,17 +56,17 @@ pub(crate) fn known_host(
     }
     let repo = repo.filter(|file| file.exists());
     let first_file = repo.or_else(|| others.first()).cloned();
-    Ok(KnownHost { host: host.to_owned(), port, keys, first_file })
+    Ok(KnownHost { name: name.to_owned(), keys, first_file })
 }
 
 impl KnownHost {
     /// Knows one key and no other: that of a guest to which we gave it.
-    pub(crate) fn only(host: &str, port: u16, key: &str) -> Result<Self, HostKeyError> {
+    pub(crate) fn only(name: &str, key: &str) -> Result<Self, HostKeyError> {
         let file = PathBuf::from("freehold.lock");
         let key = PublicKey::from_openssh(key)
             .map_err(|error| HostKeyError::Read(file.clone(), error.to_string()))?;
         let known = KnownKey { key, place: Place { file, line: 0 }, revoked: false };
-        Ok(Self { host: host.to_owned(), port, keys: vec![known], first_file: None })
+        Ok(Self { name: name.to_owned(), keys: vec![known], first_file: None })
     }
 
     /// Returns the algorithms to ask the host for: those of the known keys, so that a host with
@@ -115,7 +114,7 @@ impl KnownHost {
                 .as_ref()
                 .map(|f| format!(" to {}", f.display()))
                 .unwrap_or_default(),
-            line: format!("{} {key}", written(&self.host, self.port)),
+            line: format!("{} {key}", self.name),
         })
     }
 }
@@ -136,7 +135,7 @@ mod tests {
         if let Some(repo) = repo {
             std::fs::write(&in_repo, repo).unwrap();
         }
-        known_host("rack1", 22, repo.map(|_| &in_repo), &[in_home]).unwrap()
+        known_host("rack1", repo.map(|_| &in_repo), &[in_home]).unwrap()
     }
 
     fn key(text: &str) -> PublicKey {
