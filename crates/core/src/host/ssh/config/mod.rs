@@ -139,7 +139,7 @@ pub(crate) fn route(
     file: Option<&Path>,
     around: &Surroundings,
 ) -> Result<Route, SshConfigError> {
-    Finder { file, around }.route(target, Way::OfItsOwn(0))
+    Finder { file, around }.route(target, Lead::OfItsOwn(0))
 }
 
 struct Finder<'a> {
@@ -149,7 +149,7 @@ struct Finder<'a> {
 
 /// How the way to a host is found.
 #[derive(Clone, Copy)]
-enum Way {
+enum Lead {
     /// As its own lines say, so many hosts on from the one that is meant.
     OfItsOwn(usize),
     /// Over the host before it in a list, whatever its own lines say.
@@ -157,7 +157,7 @@ enum Way {
 }
 
 impl Finder<'_> {
-    fn route(&self, target: &SshTarget, way: Way) -> Result<Route, SshConfigError> {
+    fn route(&self, target: &SshTarget, lead: Lead) -> Result<Route, SshConfigError> {
         let reader = Reader::of(target, self.file, self.around)?;
         for option in REFUSED {
             if let Some(value) = reader.value(option).filter(|value| !value.is_off()) {
@@ -175,15 +175,15 @@ impl Finder<'_> {
             home: &self.around.home.to_string_lossy(),
             alias: alias.as_deref().unwrap_or(&target.host),
         };
-        let via = match way {
-            Way::OfItsOwn(depth) => self.via(&reader, &tokens, depth)?,
-            Way::OverTheOneBefore => None,
+        let via = match lead {
+            Lead::OfItsOwn(depth) => self.via(&reader, &tokens, depth)?,
+            Lead::OverTheOneBefore => None,
         };
-        let identities = match reader.list("identityfile") {
-            Some(values) => self.paths(values, &tokens)?,
-            None => ["id_ed25519", "id_ecdsa", "id_rsa"]
+        let identities = match reader.identities() {
+            [] => ["id_ed25519", "id_ecdsa", "id_rsa"]
                 .map(|name| self.around.home.join(".ssh").join(name))
                 .to_vec(),
+            values => self.paths(values, &tokens)?,
         };
         let mut known_hosts = match reader.value("userknownhostsfile") {
             Some(value) => self.paths(std::slice::from_ref(value), &tokens)?,
@@ -239,9 +239,9 @@ impl Finder<'_> {
         for hop in value.first().split(',') {
             let target: SshTarget = hop.trim().parse().map_err(|why: String| value.bad(why))?;
             way = Some(match way.take() {
-                None => self.route(&target, Way::OfItsOwn(depth + 1))?,
+                None => self.route(&target, Lead::OfItsOwn(depth + 1))?,
                 Some(before) => {
-                    let hop = self.route(&target, Way::OverTheOneBefore)?;
+                    let hop = self.route(&target, Lead::OverTheOneBefore)?;
                     Route { via: Some(Via::Jump(Box::new(before))), ..hop }
                 }
             });

@@ -1,6 +1,7 @@
 //! Reads the files: which lines apply, and what each option is first given.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -9,7 +10,7 @@ use std::{
 
 use super::{
     SshConfigError, Surroundings,
-    tokens::Tokens,
+    tokens::{Tokens, filled},
     words::{Line, line_of},
 };
 use crate::{
@@ -29,8 +30,8 @@ pub(super) struct Reader<'a> {
     around: &'a Surroundings,
     /// The first value of each option wins.
     values: BTreeMap<String, Value>,
-    /// Options that add up.
-    lists: BTreeMap<String, Vec<Value>>,
+    /// The one option that adds up.
+    identities: Vec<Value>,
     /// Set in the second reading, which `Match final` asks for: the name that the first arrived at.
     last: Option<String>,
     wants_last: bool,
@@ -88,8 +89,8 @@ impl<'a> Reader<'a> {
             Some(file) => vec![file],
             None => usual.iter().map(PathBuf::as_path).filter(|file| file.exists()).collect(),
         };
-        let (values, lists) = (BTreeMap::new(), BTreeMap::new());
-        let mut reader = Self { target, around, values, lists, last: None, wants_last: false };
+        let (values, identities) = (BTreeMap::new(), Vec::new());
+        let mut reader = Self { target, around, values, identities, last: None, wants_last: false };
         for file in &files {
             reader.file(file, 0)?;
         }
@@ -106,27 +107,17 @@ impl<'a> Reader<'a> {
         self.values.get(option)
     }
 
-    pub(super) fn list(&self, option: &str) -> Option<&[Value]> {
-        self.lists.get(option).map(Vec::as_slice)
+    /// Returns every `IdentityFile`.
+    pub(super) fn identities(&self) -> &[Value] {
+        &self.identities
     }
 
     /// Returns the name to connect to, as far as was read.
     pub(super) fn host(&self) -> Result<String, SshConfigError> {
         let Some(value) = self.values.get("hostname") else { return Ok(self.target.host.clone()) };
-        let mut host = String::new();
-        let mut chars = value.first().chars();
-        while let Some(c) = chars.next() {
-            match (c, if c == '%' { chars.next() } else { None }) {
-                ('%', Some('h')) => host.push_str(&self.target.host),
-                ('%', Some('%')) => host.push('%'),
-                ('%', other) => {
-                    let other = other.map(String::from).unwrap_or_default();
-                    return Err(value.bad(format!("`%{other}` means nothing in HostName")));
-                }
-                (c, _) => host.push(c),
-            }
-        }
-        Ok(host)
+        let meaning = |token| (token == 'h').then(|| Cow::from(&self.target.host));
+        let unknown = |token| value.bad(format!("`{token}` means nothing in HostName"));
+        filled(value.first(), meaning).map_err(unknown)
     }
 
     /// Returns the login there, as far as was read.
@@ -288,10 +279,9 @@ impl<'a> Reader<'a> {
     fn option(&mut self, value: Value) {
         let option = match value.line.option.as_str() {
             "identityfile" => {
-                let list = self.lists.entry("identityfile".to_owned()).or_default();
                 // The second reading says it once more.
-                if list.iter().all(|before| before.line.words != value.line.words) {
-                    list.push(value);
+                if self.identities.iter().all(|before| before.line.words != value.line.words) {
+                    self.identities.push(value);
                 }
                 return;
             }

@@ -1,5 +1,7 @@
 //! Tokens (`%h`) and variables (`${HOME}`) in values of `ssh_config`.
 
+use std::borrow::Cow;
+
 /// What the tokens stand for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tokens<'a> {
@@ -22,31 +24,47 @@ pub(super) struct Tokens<'a> {
 impl Tokens<'_> {
     /// Fills in the tokens; says which one it does not know.
     pub(super) fn filled(&self, text: &str) -> Result<String, String> {
-        let mut filled = String::with_capacity(text.len());
-        let mut chars = text.chars();
-        while let Some(c) = chars.next() {
-            if c != '%' {
-                filled.push(c);
-                continue;
-            }
-            match chars.next() {
-                Some('%') => filled.push('%'),
-                Some('n') => filled.push_str(self.given),
-                Some('h') => filled.push_str(self.host),
-                Some('p') => filled.push_str(&self.port.to_string()),
-                Some('r') => filled.push_str(self.user),
-                Some('u') => filled.push_str(self.local_user),
-                Some('d') => filled.push_str(self.home),
-                Some('k') => filled.push_str(self.alias),
-                Some('i') => filled.push_str(&rustix::process::getuid().as_raw().to_string()),
-                Some('L') => filled.push_str(&machine(true)),
-                Some('l') => filled.push_str(&machine(false)),
-                Some(other) => return Err(format!("%{other}")),
-                None => return Err("% at the end".to_owned()),
-            }
-        }
-        Ok(filled)
+        filled(text, |token| self.meaning(token))
     }
+
+    fn meaning(&self, token: char) -> Option<Cow<'_, str>> {
+        Some(match token {
+            'n' => self.given.into(),
+            'h' => self.host.into(),
+            'p' => self.port.to_string().into(),
+            'r' => self.user.into(),
+            'u' => self.local_user.into(),
+            'd' => self.home.into(),
+            'k' => self.alias.into(),
+            'i' => rustix::process::getuid().as_raw().to_string().into(),
+            'L' => machine(true).into(),
+            'l' => machine(false).into(),
+            _ => return None,
+        })
+    }
+}
+
+/// Fills in tokens by what each means, and `%%`; says which one means nothing.
+pub(super) fn filled<'a>(
+    text: &str,
+    meaning: impl Fn(char) -> Option<Cow<'a, str>>,
+) -> Result<String, String> {
+    let mut filled = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            filled.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('%') => filled.push('%'),
+            Some(token) => {
+                filled.push_str(&meaning(token).ok_or_else(|| format!("%{token}"))?);
+            }
+            None => return Err("%".to_owned()),
+        }
+    }
+    Ok(filled)
 }
 
 /// Returns this machine's name, without its domain where `short`.
