@@ -6,3 +6,4 @@
 
 pub mod bed;
 pub mod lab;
+pub mod sshd;

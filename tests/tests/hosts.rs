@@ -4,18 +4,12 @@
 
 mod common;
 
-use std::{
-    fmt::Write as _,
-    fs,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fmt::Write as _, fs, net::TcpListener, path::Path, time::Duration};
 
 use acceptance::{
-    bed::{Bed, Place, binary, eventually},
+    bed::{Bed, Place, binary},
     lab::{Lab, command::Run},
+    sshd::Sshd,
 };
 use common::{
     all_domains, domains, lab,
@@ -151,67 +145,13 @@ fn one_host_down_is_one_host_down() {
     bed.expect(0, &["destroy", "--yes"]).unwrap();
 }
 
-/// An sshd of this test alone, on this machine, where no libvirt answers.
-struct Sshd {
-    folder: TempDir,
-    child: Child,
-    port: u16,
-}
-
-impl Sshd {
-    fn start(lab: &Lab, more: &str) -> Self {
-        let folder = TempDir::new().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let make = Run::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]);
-        make.arg(at("host")).ok().unwrap();
-        fs::copy(lab.user_key().with_extension("pub"), at("authorized")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (host, keys) = (at("host"), at("authorized"));
-        let config = format!(
-            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
-             StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n{more}",
-            host.display(),
-            keys.display()
-        );
-        fs::write(at("config"), config).unwrap();
-        fs::create_dir_all("/run/sshd").unwrap();
-        let log = fs::File::create(at("log")).unwrap();
-        let mut sshd = Command::new("/usr/sbin/sshd");
-        sshd.args(["-D", "-e", "-f"]).arg(at("config")).stdin(Stdio::null()).stderr(log);
-        let sshd = Self { folder, child: sshd.spawn().unwrap(), port };
-        let answers = || Ok(std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        eventually("sshd answers", Duration::from_secs(5), answers).unwrap();
-        sshd
-    }
-
-    /// `ssh_config` lines that lead `rack1` here.
-    fn config(&self) -> String {
-        let key = fs::read_to_string(self.folder.path().join("host.pub")).unwrap();
-        let key: Vec<_> = key.split_whitespace().take(2).collect();
-        let known = self.folder.path().join("known");
-        fs::write(&known, format!("[127.0.0.1]:{} {}\n", self.port, key.join(" "))).unwrap();
-        format!(
-            "Host rack1\n  HostName 127.0.0.1\n  Port {}\n  User root\n  UserKnownHostsFile {}\n",
-            self.port,
-            known.display()
-        )
-    }
-}
-
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 #[test]
 fn a_host_without_libvirt_says_so() {
     let lab = lab();
     assert!(!Path::new("/run/libvirt/libvirt-sock").exists(), "this machine has no libvirtd");
     for more in ["", "AllowStreamLocalForwarding no\n"] {
-        let sshd = Sshd::start(&lab, more);
-        let bed = one_vm(&lab, "nolibvirt", &sshd.config());
+        let sshd = Sshd::here(&lab, more).unwrap();
+        let bed = one_vm(&lab, "nolibvirt", &sshd.config("rack1").unwrap());
         let said = bed.expect(3, &["apply", "--yes"]).unwrap();
         says(&said, &["host rack1: unreachable", "libvirt", "hint: "]);
         assert!(said.stderr.contains("libvirt-sock") || said.stderr.contains("libvirtd"), "{said}");
@@ -306,12 +246,7 @@ fn a_network_of_that_name_made_by_hand_is_left_as_it_is() {
 fn this_machines_own_libvirt_is_a_host_too() {
     let lab = lab();
     // Inside rack1 everything is as on a host whose user runs freehold there.
-    let parts = Run::new("pgrep").args(["-f", "inside.sh rack1 "]).ok().unwrap();
-    let namespaced = |pid: &&str| {
-        let own = fs::read_link("/proc/self/ns/pid").unwrap();
-        fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|space| space != own)
-    };
-    let pid = parts.text().lines().find(namespaced).unwrap().to_owned();
+    let pid = lab.rack1().inside().unwrap().as_raw_nonzero().to_string();
     let folder = lab.dir().join("rack1/root/localfleet");
     let inside = |arguments: &[&str]| {
         let enter = Run::new("nsenter").args(["-t", &pid, "-m", "-u", "-n", "-i", "-p"]);

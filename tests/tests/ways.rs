@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs, net::TcpListener};
 
-use acceptance::{bed::Bed, lab::Lab};
+use acceptance::{bed::Bed, lab::Lab, sshd::Sshd};
 use common::{
     lab,
     small::{RACK1, bed, idle, says},
@@ -94,4 +94,13 @@ fn a_key_is_known_under_another_name() {
     is_reached(&reached_by(&lab, "alias", &lines("farm-1")));
     let said = reached_by(&lab, "otheralias", &lines("farm-2")).expect(1, &["plan"]).unwrap();
     says(&said, &["its host key is not known", "farm-2 ssh-"]);
+}
+
+#[test]
+fn where_sshd_forwards_no_sockets_a_command_brings_the_bytes() {
+    let lab = lab();
+    for rack in [lab.rack1(), lab.rack2()] {
+        let sshd = Sshd::on(&lab, &rack, "AllowStreamLocalForwarding no").unwrap();
+        is_reached(&reached_by(&lab, "shut", &sshd.config("rack1").unwrap()));
+    }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use super::command::{Output, Run};
 use super::network::{self, Cable};
@@ -160,6 +160,16 @@ impl Rack {
     /// Puts its network cable back.
     pub fn mend(&self) -> Result<()> {
         network::set_cable(self.spec.name, Cable::Plugged)
+    }
+
+    /// Returns a process inside it, whose namespaces can be entered.
+    pub fn inside(&self) -> Result<Pid> {
+        let space = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid"));
+        let own = space("self")?;
+        let is_inside =
+            |pid: &Pid| space(&pid.as_raw_nonzero().to_string()).is_ok_and(|space| space != own);
+        let found = self.part.processes(None).into_iter().find(is_inside);
+        found.with_context(|| format!("{} does not run", self.spec.name))
     }
 
     /// Says whether any of its processes lives.
