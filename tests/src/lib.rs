@@ -6,4 +6,5 @@
 
 pub mod bed;
 pub mod lab;
+pub mod relay;
 pub mod sshd;

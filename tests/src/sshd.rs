@@ -35,15 +35,22 @@ impl Sshd {
         Self::start(lab, folder, &seen, Command::new("env"), ("127.0.0.1", "root"), more)
     }
 
-    /// Starts one on a rack, with the rack's own daemons around it; the lab's key opens its user's account.
+    /// Starts one on a rack, with the rack's own daemons around it; the lab's key opens every account.
     pub fn on(lab: &Lab, rack: &Rack, more: &str) -> Result<Self> {
+        Self::among(lab, rack, more, "true")
+    }
+
+    /// The same, and what it and its sessions see of the rack's files is as these shell commands leave
+    /// it: they run in a mount namespace of its own.
+    pub fn among(lab: &Lab, rack: &Rack, more: &str, mounts: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("sshd-").tempdir_in(rack.dir())?;
         let name = folder.path().file_name().context("a folder has a name")?;
         let seen = Path::new("/run/rack").join(name);
         let mut enter = Command::new("nsenter");
         // Its sessions are inside; itself it stays where we may kill it.
         let inside = rack.inside()?.as_raw_nonzero().to_string();
-        enter.args(["-t", &inside, "-m", "-u", "-n", "-i", "-p", "-F", "--", "env"]);
+        enter.args(["-t", &inside, "-m", "-u", "-n", "-i", "-p", "-F", "--", "unshare", "-m"]);
+        enter.args(["sh", "-ec", &format!("{mounts}\nexec env \"$@\""), "sh"]);
         Self::start(lab, folder, &seen, enter, (rack.spec.address, rack.spec.user), more)
     }
 
@@ -67,10 +74,11 @@ impl Sshd {
         let config = format!(
             "{more}\nListenAddress {address}:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
              StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nMaxStartups 100\n\
-             PasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             Subsystem sftp /usr/lib/openssh/sftp-server\n",
+             PasswordAuthentication no\nKbdInteractiveAuthentication no\n{}",
             host.display(),
-            keys.display()
+            keys.display(),
+            // It may stand there once.
+            if more.contains("Subsystem") { "" } else { "Subsystem sftp internal-sftp\n" }
         );
         fs::write(at("config"), config)?;
         fs::create_dir_all("/run/sshd")?;

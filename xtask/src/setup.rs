@@ -20,11 +20,12 @@ pub(crate) enum Needs {
 }
 
 const BUILD: [&str; 4] = ["gcc", "libvirt-dev", "openssh-client", "pkg-config"];
-const LAB: [&str; 24] = [
+const LAB: [&str; 25] = [
     "bind9-dnsutils",
     "busybox-static",
     "curl",
     "dnsmasq-base",
+    "fish",
     "grub-common",
     "grub-efi-amd64-bin",
     "grub-pc-bin",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use freehold_core::{
-    model::{HostName, VmName},
+    model::{HostName, SshTarget, VmName},
     plan::Allowance,
 };
 
@@ -57,6 +57,11 @@ pub(crate) enum Command {
     Status(Status),
     /// Show in what hosts differ from what was last made of them; changes nothing
     Drift(Drift),
+    /// Examine hosts step by step, and say what mends what is wrong; changes nothing
+    Doctor(Doctor),
+    /// Make a machine a host: its key, its pool, its block
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Show what was removed, bring it back, or destroy it
     Trash(crate::trash::Trash),
     /// Log in to a VM; its host key is known
@@ -230,6 +235,44 @@ pub(crate) struct Status {
 Exit codes: 0 nothing differs; 5 something does; 3 a host could not be read.
 What an apply would do about it, `freehold plan` shows.")]
 pub(crate) struct Drift {
+    /// Write one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `host`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Vouch for a machine's key, make its pool, and declare it
+    Add(HostAdd),
+}
+
+/// `host add`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HostAdd {
+    /// [USER@]ADDRESS[:PORT], or a name of ~/.ssh/config
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) target: SshTarget,
+    /// Name in the fleet [default: the first part of the address]
+    #[arg(long)]
+    pub(crate) name: Option<HostName>,
+    /// Directory of its pool [default: /var/lib/libvirt/freehold]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pool: Option<String>,
+    /// What its host key must be, instead of asking
+    #[arg(long, value_name = "SHA256:…")]
+    pub(crate) fingerprint: Option<String>,
+}
+
+/// `doctor`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A guest without disks is started on each host for a moment, to see that it runs.
+Exit codes: 0 nothing is wrong; 3 something is.")]
+pub(crate) struct Doctor {
+    /// Hosts to examine [default: all]
+    #[arg(value_name = "HOST")]
+    pub(crate) hosts: Vec<HostName>,
     /// Write one JSON object
     #[arg(long)]
     pub(crate) json: bool,

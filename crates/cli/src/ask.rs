@@ -15,6 +15,12 @@ pub(crate) fn agrees(question: &str, hint: &str) -> bool {
     is_agreed(&format!("{question} [y/N]"), hint, is_yes)
 }
 
+/// Asks for yes, or for these very words.
+pub(crate) fn agrees_or(question: &str, words: &str, hint: &str) -> bool {
+    let is_yes = |answer: &str| answer == words || answer.eq_ignore_ascii_case("yes");
+    is_agreed(&format!("{question} [yes/no, or the fingerprint]"), hint, is_yes)
+}
+
 /// Asks for a number to be typed: who does so has read it.
 pub(crate) fn agrees_to(number: usize, question: &str, hint: &str) -> bool {
     is_agreed(question, hint, |answer| answer == number.to_string())

@@ -1,6 +1,9 @@
 //! What every command begins with: the fleet, its store, its identity, its plugins.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use freehold_core::{
     apply::{Reached, Report, propose, reach},
@@ -23,6 +26,8 @@ use crate::{args::Args, decided::Decided, failure::Failure};
 
 /// The fleet and what stands beside it.
 pub(crate) struct Context {
+    /// The fleet's directory, absolute.
+    pub(crate) directory: PathBuf,
     pub(crate) fleet: Fleet,
     pub(crate) store: LocalStore,
     pub(crate) lock: LockFile,
@@ -39,7 +44,7 @@ impl Context {
             environment: Arc::new(|name: &str| std::env::var(name).ok()),
         };
         let fleet = config::load(&directory, &inputs)?;
-        let known_hosts = directory.join("known_hosts");
+        let known_hosts = directory.join(crate::host::KNOWN_HOSTS);
         Ok(Self {
             store: LocalStore::of(&directory, fleet.id),
             lock: LockFile::of(&directory, fleet.id),
@@ -48,6 +53,7 @@ impl Context {
                 repo_known_hosts: known_hosts.exists().then_some(known_hosts),
                 ..ConnectOptions::default()
             },
+            directory,
             fleet,
         })
     }

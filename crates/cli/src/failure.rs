@@ -106,6 +106,13 @@ impl From<StateError> for Failure {
     }
 }
 
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let (causes, hint) = (causes_of(&error), error.hint.clone());
+        Self { exit: exit_of(&[error]), rendered: None, causes, hint }
+    }
+}
+
 impl From<Vec<PlanProblem>> for Failure {
     fn from(problems: Vec<PlanProblem>) -> Self {
         let said = problems.iter().map(|p| told(&[p.to_string()], Some(&p.hint())));

@@ -7,8 +7,10 @@ mod carry;
 mod check;
 mod context;
 mod decided;
+mod doctor;
 mod drift;
 mod failure;
+mod host;
 mod init;
 mod lock;
 mod onlook;
@@ -22,7 +24,7 @@ use std::{mem::ManuallyDrop, panic::AssertUnwindSafe};
 
 use clap::Parser;
 
-use args::{Args, Command, Lock};
+use args::{Args, Command, HostCommand, Lock};
 use failure::{Exit, Failure};
 use onlook::Onlooker;
 
@@ -72,6 +74,8 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Trash(trash) => trash::run(args, trash).await,
         Command::Status(status) => Ok(status::run(&Onlooker::open(args)?, status).await),
         Command::Drift(drift) => Ok(drift::run(&Onlooker::open(args)?, drift).await),
+        Command::Host(HostCommand::Add(new)) => host::add(args, new).await,
+        Command::Doctor(doctor) => doctor::run(args, doctor).await,
         Command::Ssh(ssh) => ssh::run(args, ssh),
     }
 }

@@ -7,6 +7,7 @@ mod decode;
 mod evaluate;
 mod fields;
 mod functions;
+mod insert;
 mod interpolate;
 mod load;
 mod operation;
@@ -25,6 +26,7 @@ mod tests;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use decode::time;
+pub use insert::{Inserted, with_host};
 pub use load::load;
 pub use problem::{Problem, Problems};
 pub use reference::reference;

@@ -43,6 +43,18 @@ impl Default for Deadlines {
     }
 }
 
+/// Returns what an SSH connection to a host is made from.
+pub(super) fn ssh_options(options: &ConnectOptions) -> SshOptions {
+    SshOptions {
+        config: options.ssh_config.clone(),
+        known: Known::Files(options.repo_known_hosts.clone()),
+        repo: options.repo_known_hosts.clone(),
+        through: None,
+        deadline: options.deadlines.connect,
+        around: Surroundings::of_process(),
+    }
+}
+
 /// Connects to a host: SSH and libvirt, or this machine's libvirt.
 pub async fn connect(
     host: &model::Host,
@@ -51,17 +63,7 @@ pub async fn connect(
     let (transport, place) = match &host.connection {
         model::Connection::Local => (Ok(Transport::Local), "libvirt".to_owned()),
         model::Connection::Ssh(target) => {
-            let ssh = Ssh::connect(
-                target,
-                SshOptions {
-                    config: options.ssh_config.clone(),
-                    known: Known::Files(options.repo_known_hosts.clone()),
-                    repo: options.repo_known_hosts.clone(),
-                    through: None,
-                    deadline: options.deadlines.connect,
-                    around: Surroundings::of_process(),
-                },
-            );
+            let ssh = Ssh::connect(target, ssh_options(options));
             (ssh.await.map(|ssh| Transport::Ssh(Box::new(ssh))), target.to_string())
         }
     };

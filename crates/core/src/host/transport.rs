@@ -50,7 +50,8 @@ impl Output {
 }
 
 /// libvirt's sockets: of the one daemon or the proxy of the modular ones, then of the QEMU driver.
-const SOCKETS: [&str; 2] = ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"];
+pub(crate) const LIBVIRT_SOCKETS: [&str; 2] =
+    ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"];
 
 const LOOK_AT_SOCKETS: &str = r#"
     found=none;
@@ -58,6 +59,7 @@ const LOOK_AT_SOCKETS: &str = r#"
       if [ -S "$s" ]; then found=shut; if [ -r "$s" ] && [ -w "$s" ]; then found=open; break; fi; fi;
     done;
     echo "$found"; id -un;
+    if command -v virt-ssh-helper >/dev/null 2>&1 || command -v nc >/dev/null 2>&1; then echo way; fi;
 "#;
 
 const HELPER: &str = r#"
@@ -83,7 +85,7 @@ impl Transport {
 
     /// Opens libvirt's socket.
     pub(crate) async fn libvirt(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
-        for path in SOCKETS {
+        for path in LIBVIRT_SOCKETS {
             match self {
                 Self::Local => match UnixStream::connect(path).await {
                     Ok(stream) => return Ok(Box::new(stream)),
@@ -100,11 +102,12 @@ impl Transport {
 
     /// Finds out why no socket answered, and takes the way round where it may be sshd's fault.
     async fn way_round(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
-        let look = Command::new(LOOK_AT_SOCKETS, SOCKETS)?;
+        let look = Command::new(LOOK_AT_SOCKETS, LIBVIRT_SOCKETS)?;
         let output = self.run(&look, Stdin::Nothing, deadline).await?.good()?;
         let text = String::from_utf8_lossy(&output);
         let mut lines = text.lines();
         let (found, user) = (lines.next().unwrap_or_default(), lines.next().unwrap_or("the user"));
+        let has_way = lines.next().is_some();
         match (found, self) {
             ("none", _) => Err(Trouble::unreachable("libvirt does not listen there")
                 .hint("install libvirt (Debian: libvirt-daemon-system) and start libvirtd.socket")),
@@ -114,9 +117,16 @@ impl Transport {
             )
             .hint(format!("usermod -aG libvirt {user}"))),
             // sshd (9.2) says "connect failed" for AllowStreamLocalForwarding no, too.
+            (_, Self::Ssh(_)) if !has_way => {
+                let why = "sshd forwards no sockets, and no virt-ssh-helper or nc is there";
+                Err(Trouble::unreachable(why).hint(
+                    "set AllowStreamLocalForwarding yes in its sshd_config, or install \
+                     netcat-openbsd there (virt-ssh-helper comes with libvirt 6.8 and later)",
+                ))
+            }
             (_, Self::Ssh(ssh)) => {
                 tracing::info!("sshd forwards no sockets; taking virt-ssh-helper or nc");
-                ssh.pipe(&Command::new(HELPER, SOCKETS)?, deadline).await
+                ssh.pipe(&Command::new(HELPER, LIBVIRT_SOCKETS)?, deadline).await
             }
             _ => Err(Trouble::unreachable("libvirt's socket does not answer").hint(
                 "see `systemctl status libvirtd`, and AllowStreamLocalForwarding in sshd_config",

@@ -41,6 +41,10 @@ security_driver = \"none\"\nuser = \"root\"\ngroup = \"root\"\nremember_owner = 
 
 const ADMIN: u32 = 4242;
 
+/// Accounts of a stock host besides its user's: one without rights, and the user's by another shell.
+const OTHERS: &str =
+    "visitor:*:4243:4243::/tmp:/bin/bash\nfisher:*:4242:4242::/tmp:/usr/bin/fish\n";
+
 /// Writes everything the rack needs below its folder.
 pub(super) fn lay_out(rack: &Rack) -> Result<()> {
     let dir = rack.dir();
@@ -88,6 +92,8 @@ fn users(rack: &Rack) -> Result<()> {
         make(&home, 0o700)?;
         chown(&home, Some(ADMIN), Some(ADMIN))?;
         chown(rack.targets(), Some(ADMIN), Some(ADMIN))?;
+        passwd += OTHERS;
+        group = joined(&group, "libvirt", "fisher");
     }
     write(&etc.join("passwd"), &passwd)?;
     write(&etc.join("group"), &group)

@@ -11,7 +11,9 @@ use super::{
     CallError, Libvirt,
     domain_shape::{fingerprint, has_tpm_state},
     domain_xml::domain_xml,
-    found, xml,
+    found,
+    inspect::has_kvm,
+    xml,
 };
 use crate::{
     host::trouble::Trouble,
@@ -142,14 +144,7 @@ impl Libvirt {
         self.read(|connect| {
             let capabilities = connect.capabilities()?;
             let document = xml::parsed(&capabilities)?;
-            let guests = xml::children(document.root_element(), "guest");
-            let mut arches = guests
-                .filter_map(|guest| xml::child(guest, "arch"))
-                .filter(|arch| arch.attribute("name") == Some("x86_64"));
-            let offers = |arch| {
-                xml::children(arch, "domain").any(|domain| domain.attribute("type") == Some("kvm"))
-            };
-            Ok(arches.any(offers))
+            Ok(has_kvm(document.root_element()))
         })
         .await
     }

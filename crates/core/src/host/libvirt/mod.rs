@@ -9,6 +9,7 @@ mod domain_shape;
 mod domain_xml;
 mod domains;
 mod edit;
+mod inspect;
 mod kept;
 mod network_xml;
 mod networks;
@@ -34,6 +35,7 @@ use virt::connect::Connect;
 
 pub(crate) use self::{
     domain_xml::console_file,
+    inspect::{Capabilities, TinyGuest},
     kept::kept_domain,
     raw_domain::RawDomain,
     storage::{Owner, PoolState},
@@ -42,6 +44,10 @@ use super::{HostErrorKind, transport::Transport, trouble::Trouble, tunnel::Tunne
 
 /// libvirtd answers five requests of a connection at a time, keepalives included.
 const CALLS: usize = 4;
+
+/// What freehold asks of libvirt (firmware chosen by libvirt, 5.2; whole backing chains in XML) is there, and
+/// no distribution that is still maintained has an older one.
+const OLDEST: u32 = 6_000_000;
 
 /// Whether a call that got lost may have done something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,18 +134,23 @@ impl Libvirt {
         let stream = self.transport.libvirt(self.deadline).await?;
         let mut tunnel = Tunnel::to(stream)?;
         let uri = tunnel.uri();
-        let opening = tokio::task::spawn_blocking(move || Connect::open(Some(&uri)));
+        let opening = tokio::task::spawn_blocking(move || {
+            let connect = Connect::open(Some(&uri))?;
+            let version = connect.lib_version()?;
+            Ok::<_, virt::error::Error>((connect, version))
+        });
         let Ok(opened) = timeout(self.deadline, opening).await else {
             tunnel.cut();
             let seconds = self.deadline.as_secs();
             return Err(Trouble::unreachable(format!("libvirt did not answer within {seconds} s"))
                 .hint("is libvirtd frozen? try `systemctl restart libvirtd` on the host"));
         };
-        let connect = opened.map_err(Trouble::failed)?.map_err(|error| {
+        let (connect, version) = opened.map_err(Trouble::failed)?.map_err(|error| {
             let hint = "see `systemctl status libvirtd` on the host, and whether sshd has \
                             AllowStreamLocalForwarding yes";
             Trouble::unreachable(error.message().to_owned()).hint(hint)
         })?;
+        refuse_old(version)?;
         tunnel.shut_door();
         let open = Arc::new(Open { connect: Some(connect), tunnel });
         *slot = Some(Arc::clone(&open));
@@ -209,6 +220,21 @@ impl Libvirt {
             }
         }
     }
+}
+
+/// Returns a version as people write it; libvirt counts 9.0.0 as 9,000,000.
+pub(super) fn version_text(number: u32) -> String {
+    let (major, minor, release) = (number / 1_000_000, number / 1_000 % 1_000, number % 1_000);
+    format!("libvirt {major}.{minor}.{release}")
+}
+
+fn refuse_old(version: u32) -> Result<(), Trouble> {
+    if version >= OLDEST {
+        return Ok(());
+    }
+    let (have, want) = (version_text(version), version_text(OLDEST));
+    Err(Trouble::failed(format!("the host has {have}; freehold needs {want} or newer"))
+        .hint("install a newer release of its system, or libvirt from its backports"))
 }
 
 /// Why a call did not go well.

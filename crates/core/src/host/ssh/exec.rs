@@ -110,7 +110,7 @@ impl Ssh {
 
     /// Opens a session. sshd frees the place of one that has ended a moment later than it says so,
     /// and refuses an eleventh till then: nothing has happened, and it may be asked again.
-    async fn session(&self) -> Result<Channel<Msg>, Trouble> {
+    pub(super) async fn session(&self) -> Result<Channel<Msg>, Trouble> {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
             match self.live().await?.channel_open_session().await {

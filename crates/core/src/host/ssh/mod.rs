@@ -9,6 +9,7 @@ mod guest;
 mod known_hosts;
 mod login;
 mod pattern;
+mod probe;
 mod prompt;
 mod proxy;
 mod session;
@@ -20,7 +21,12 @@ use russh::{ChannelOpenFailure, client::Handle};
 use tokio::sync::{Mutex, Semaphore};
 
 use self::{config::Route, session::Client};
-pub(crate) use self::{config::Surroundings, exec::Stdin, guest::guest_key};
+pub(crate) use self::{
+    config::Surroundings,
+    exec::Stdin,
+    guest::guest_key,
+    probe::{Destination, ShownKey, destination, host_key},
+};
 use super::{Host, Stream, trouble::Trouble};
 use crate::model::SshTarget;
 
@@ -69,12 +75,7 @@ impl fmt::Debug for Ssh {
 impl Ssh {
     /// Connects to a target and logs in.
     pub(crate) async fn connect(target: &SshTarget, options: SshOptions) -> Result<Self, Trouble> {
-        let (wanted, file, around) =
-            (target.clone(), options.config.clone(), options.around.clone());
-        // It may run commands (`Match exec`).
-        let finding = move || config::route(&wanted, file.as_deref(), &around);
-        let found = tokio::task::spawn_blocking(finding).await.map_err(Trouble::failed)?;
-        let route = found.map_err(Trouble::input)?;
+        let route = route_to(target, &options).await?;
         let ssh = Self {
             route,
             options,
@@ -114,6 +115,14 @@ impl Ssh {
         let (address, port) = (address.to_string(), u32::from(port));
         settle(live.channel_open_direct_tcpip(address, port, "127.0.0.1", 0).await)
     }
+}
+
+/// Finds the way to a target in `ssh_config`, which may run commands (`Match exec`).
+async fn route_to(target: &SshTarget, options: &SshOptions) -> Result<Route, Trouble> {
+    let (wanted, file, around) = (target.clone(), options.config.clone(), options.around.clone());
+    let finding = move || config::route(&wanted, file.as_deref(), &around);
+    let found = tokio::task::spawn_blocking(finding).await.map_err(Trouble::failed)?;
+    found.map_err(Trouble::input)
 }
 
 /// Why sshd did not open a channel.

@@ -82,14 +82,7 @@ async fn connect_over(
     route: &Route,
     options: &SshOptions,
 ) -> Result<Handle<Client>, Trouble> {
-    let host_key = |error: HostKeyError| {
-        let trouble = Trouble::new(HostErrorKind::HostKey, error);
-        if route.lax_checking {
-            trouble.hint("StrictHostKeyChecking in ssh_config counts as `yes` here")
-        } else {
-            trouble
-        }
-    };
+    let host_key = |error: HostKeyError| host_key_trouble(error, route);
     let known = match &options.known {
         Known::Only(key) => KnownHost::only(&route.known_as, key),
         Known::Files(repo) => known_host(&route.known_as, repo.as_ref(), &route.known_hosts),
@@ -116,8 +109,17 @@ async fn connect_over(
     }
 }
 
+pub(super) fn host_key_trouble(error: HostKeyError, route: &Route) -> Trouble {
+    let trouble = Trouble::new(HostErrorKind::HostKey, error);
+    if route.lax_checking {
+        trouble.hint("StrictHostKeyChecking in ssh_config counts as `yes` here")
+    } else {
+        trouble
+    }
+}
+
 /// Opens what the conversation goes over.
-async fn dial(route: &Route, options: &SshOptions) -> Result<Way, Trouble> {
+pub(super) async fn dial(route: &Route, options: &SshOptions) -> Result<Way, Trouble> {
     match &route.via {
         None => from_here(route, options).await,
         Some(Via::Jump(hop)) => Box::pin(through(hop, route, options)).await,

@@ -84,6 +84,12 @@ impl KnownHost {
         Cow::Owned(if some.is_empty() { all.to_vec() } else { some })
     }
 
+    /// Returns where a key is known from.
+    pub(crate) fn place_of(&self, shown: &PublicKey) -> Option<&Place> {
+        let same = |known: &&KnownKey| known.key.key_data() == shown.key_data();
+        self.keys.iter().filter(same).find(|known| !known.revoked).map(|known| &known.place)
+    }
+
     /// Verifies the key a host shows.
     pub(crate) fn verify(&self, shown: &PublicKey) -> Result<(), HostKeyError> {
         let fingerprint = shown.fingerprint(HashAlg::Sha256).to_string();

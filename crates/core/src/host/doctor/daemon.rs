@@ -1,0 +1,62 @@
+//! Whether libvirt answers, and what it offers.
+
+use super::{Check, Patient, Step, Verdict, Wanted, reach::advised, session::Facts};
+use crate::{
+    host::{
+        HostErrorKind,
+        libvirt::{Capabilities, version_text},
+    },
+    model::Accel,
+};
+
+impl Patient {
+    pub(super) async fn daemon(
+        &self,
+        facts: &Facts,
+        checks: &mut Vec<Check>,
+    ) -> Option<Capabilities> {
+        let asked = match self.libvirt.connect().await {
+            Ok(()) => self.libvirt.inspect().await,
+            Err(trouble) => Err(trouble),
+        };
+        match asked {
+            Ok(found) => {
+                let mut said = format!("{}, as {}", version_text(found.version), facts.user);
+                if !found.confined_by.is_empty() {
+                    said += &format!(", guests confined by {}", found.confined_by.join(" and "));
+                }
+                checks.push(Check::good(Step::Libvirt, said));
+                Some(found)
+            }
+            Err(trouble) => {
+                let check = Check::bad(Step::Libvirt, trouble.source.to_string());
+                let mut check = advised(check, &trouble);
+                if trouble.kind == HostErrorKind::Login {
+                    check = check.fix("log in anew afterwards: groups are given at login");
+                }
+                checks.push(check);
+                None
+            }
+        }
+    }
+
+    /// Looks for the firmware of VMs that start by UEFI.
+    pub(super) async fn firmware(&self, found: &Capabilities, wanted: &Wanted) -> Check {
+        let kvm = found.kvm && self.accel != Accel::Tcg;
+        let offered = match self.libvirt.firmware(if kvm { "kvm" } else { "qemu" }).await {
+            Ok(offered) => offered,
+            Err(trouble) => {
+                return advised(Check::bad(Step::Firmware, trouble.source.to_string()), &trouble);
+            }
+        };
+        // SeaBIOS is a part of QEMU; libvirt lists what was installed besides.
+        if offered.iter().any(|one| one == "efi") {
+            return Check::good(Step::Firmware, "BIOS and UEFI");
+        }
+        let verdict = if wanted.uefi { Verdict::Bad } else { Verdict::Note };
+        let said =
+            format!("{} only: VMs with firmware = \"uefi\" cannot start", offered.join(", "));
+        Check { verdict, ..Check::good(Step::Firmware, said) }
+            .fix("apt install ovmf, or dnf install edk2-ovmf")
+    }
+}

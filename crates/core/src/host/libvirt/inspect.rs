@@ -1,0 +1,190 @@
+//! What a host's libvirt is able to do, and the guest that shows it.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use roxmltree::Node;
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt_sys as sys;
+
+use super::{
+    CallError, Libvirt,
+    domains::lookup,
+    xml::{self, tag},
+};
+use crate::host::trouble::Trouble;
+
+/// What a libvirt says of itself and of its host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Capabilities {
+    /// As libvirt counts: 9.0.0 is 9,000,000.
+    pub(crate) version: u32,
+    /// Whether it offers KVM for x86-64 guests.
+    pub(crate) kvm: bool,
+    /// What confines guests: `apparmor`, `selinux`.
+    pub(crate) confined_by: Vec<String>,
+    /// The user and group that QEMU runs as.
+    pub(crate) qemu: Option<(u32, u32)>,
+}
+
+/// What became of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TinyGuest {
+    /// Its firmware ran to its end, in this time.
+    Ended(Duration),
+    /// It did not get there.
+    Stuck,
+}
+
+impl Libvirt {
+    /// Reads what it is able to do.
+    pub(crate) async fn inspect(&self) -> Result<Capabilities, Trouble> {
+        self.read(|connect| {
+            let version = connect.lib_version()?;
+            Ok(Capabilities { version, ..capabilities(&connect.capabilities()?)? })
+        })
+        .await
+    }
+
+    /// Returns what guests of a kind (`kvm`, `qemu`) may start with: `bios`, `efi`.
+    pub(crate) async fn firmware(&self, kind: &'static str) -> Result<Vec<String>, Trouble> {
+        self.read(move |connect| {
+            let text =
+                connect.domain_capabilities(None, Some("x86_64"), Some("q35"), Some(kind), 0)?;
+            Ok(firmware(&text)?)
+        })
+        .await
+    }
+
+    /// Starts a guest without disks and waits for its end: `SeaBIOS` finds nothing to start from and
+    /// resets the machine, upon which libvirt ends it. It is transient and bound to our connection;
+    /// nothing is left but QEMU's log.
+    pub(crate) async fn tiny_guest(
+        &self,
+        kind: &'static str,
+        limit: Duration,
+    ) -> Result<TinyGuest, Trouble> {
+        let uuid = Uuid::new_v4();
+        let definition = tiny_domain(kind, uuid).xml()?;
+        self.change(move |connect| {
+            start_alone(connect, &definition, limit)?;
+            let begun = Instant::now();
+            while begun.elapsed() < limit {
+                if lookup(connect, uuid)?.is_none() {
+                    return Ok(TinyGuest::Ended(begun.elapsed()));
+                }
+                sleep(Duration::from_millis(50));
+            }
+            if let Some(domain) = lookup(connect, uuid)? {
+                domain.destroy()?;
+            }
+            Ok(TinyGuest::Stuck)
+        })
+        .await
+    }
+}
+
+/// The name that this guest has, for as long as it is there; one name, so that QEMU has one log of it.
+const NAME: &str = "freehold-doctor";
+
+/// Starts it; where somebody else's is there, after that one.
+fn start_alone(connect: &Connect, definition: &str, limit: Duration) -> Result<(), CallError> {
+    let end = Instant::now() + limit;
+    loop {
+        match connect.create_domain_xml(definition, sys::VIR_DOMAIN_START_AUTODESTROY) {
+            Err(error) if error.message().contains("already") && Instant::now() < end => {
+                sleep(Duration::from_millis(100));
+            }
+            started => return Ok(started.map(drop)?),
+        }
+    }
+}
+
+fn tiny_domain(kind: &str, uuid: Uuid) -> xml::Tag {
+    let machine = tag("type").with("arch", "x86_64").text("hvm");
+    let none = |device: &str| tag(device).with("model", "none");
+    tag("domain").with("type", kind).children([
+        tag("name").text(NAME),
+        tag("uuid").text(uuid),
+        tag("memory").with("unit", "MiB").text(32),
+        tag("vcpu").text(1),
+        tag("os").child(machine).child(tag("bios").with("rebootTimeout", 0)),
+        tag("features").child(tag("acpi")),
+        tag("on_reboot").text("destroy"),
+        tag("devices").child(none("controller").with("type", "usb")).child(none("memballoon")),
+    ])
+}
+
+fn capabilities(text: &str) -> Result<Capabilities, CallError> {
+    let document = xml::parsed(text)?;
+    let root = document.root_element();
+    let mut found = Capabilities { kvm: has_kvm(root), ..Capabilities::default() };
+    let host = xml::child(root, "host");
+    for model in host.iter().flat_map(|host| xml::children(*host, "secmodel")) {
+        let text = |name| xml::child(model, name).and_then(|node| node.text());
+        match text("model") {
+            Some("dac") => found.qemu = text("baselabel").and_then(ids),
+            Some("none") | None => {}
+            Some(other) => found.confined_by.push(other.to_owned()),
+        }
+    }
+    Ok(found)
+}
+
+/// Says whether libvirt offers KVM for x86-64 guests.
+pub(super) fn has_kvm(capabilities: Node<'_, '_>) -> bool {
+    let arches = xml::children(capabilities, "guest").filter_map(|guest| xml::child(guest, "arch"));
+    let mut arches = arches.filter(|arch| arch.attribute("name") == Some("x86_64"));
+    arches.any(|arch| {
+        xml::children(arch, "domain").any(|domain| domain.attribute("type") == Some("kvm"))
+    })
+}
+
+/// Reads `+64055:+64055`.
+fn ids(label: &str) -> Option<(u32, u32)> {
+    let (user, group) = label.trim().split_once(':')?;
+    let number = |text: &str| text.trim_start_matches('+').parse().ok();
+    Some((number(user)?, number(group)?))
+}
+
+fn firmware(text: &str) -> Result<Vec<String>, Trouble> {
+    let document = xml::parsed(text)?;
+    let os = xml::child(document.root_element(), "os");
+    let enums = os.iter().flat_map(|os| xml::children(*os, "enum"));
+    let offered = enums.filter(|one| one.attribute("name") == Some("firmware"));
+    let values = offered.flat_map(|one| xml::children(one, "value"));
+    Ok(values.filter_map(|value| value.text()).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_who_confines_guests_and_who_runs_them() {
+        let text = "<capabilities><host>\
+            <secmodel><model>apparmor</model><doi>0</doi></secmodel>\
+            <secmodel><model>dac</model><baselabel type='kvm'>+64055:+108</baselabel></secmodel>\
+            </host><guest><arch name='x86_64'><domain type='qemu'/><domain type='kvm'/></arch></guest>\
+            </capabilities>";
+        let found = capabilities(text).unwrap();
+        assert_eq!(found.confined_by, ["apparmor"]);
+        assert_eq!(found.qemu, Some((64055, 108)));
+        assert!(found.kvm);
+        let other = text.replace("x86_64", "aarch64").replace("apparmor", "none");
+        let found = capabilities(&other).unwrap();
+        assert_eq!((found.kvm, found.confined_by.len()), (false, 0));
+    }
+
+    #[test]
+    fn reads_what_guests_may_start_with() {
+        let text = "<domainCapabilities><os><enum name='firmware'><value>bios</value>\
+            <value>efi</value></enum><loader><enum name='type'><value>rom</value></enum></loader>\
+            </os></domainCapabilities>";
+        assert_eq!(firmware(text).unwrap(), ["bios", "efi"]);
+        assert_eq!(firmware("<domainCapabilities/>").unwrap(), [""; 0]);
+    }
+}

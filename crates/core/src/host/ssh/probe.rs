@@ -1,0 +1,101 @@
+//! What is asked of a way and of an sshd before anything is done over them.
+
+use std::time::Duration;
+
+use russh::{ChannelMsg, keys::HashAlg};
+use tokio::time::timeout;
+
+use super::{
+    Known, Ssh, SshOptions, config,
+    guest::shown_key,
+    session::{dial, host_key_trouble, safe_algorithms},
+    verify::{HostKeyError, known_host},
+};
+use crate::{host::trouble::Trouble, model::SshTarget};
+
+/// Where `ssh_config` leads from a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Destination {
+    /// What was asked for.
+    pub(crate) target: SshTarget,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user: String,
+    /// The place in words, with what leads there.
+    pub(crate) place: String,
+    /// Whether it is connected to from here, and not over a host or a command.
+    pub(crate) direct: bool,
+    /// Its name as files of known keys write it.
+    pub(crate) known_as: String,
+}
+
+/// Reads `ssh_config`; connects to nobody, but may run commands (`Match exec`).
+pub(crate) async fn destination(
+    target: &SshTarget,
+    options: &SshOptions,
+) -> Result<Destination, Trouble> {
+    let route = super::route_to(target, options).await?;
+    let (place, direct) = (route.place(), route.via.is_none());
+    let config::Route { host, port, user, known_as, .. } = route;
+    Ok(Destination { target: target.clone(), host, port, user, place, direct, known_as })
+}
+
+/// The key that a host proves to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShownKey {
+    /// `ssh-ed25519 AAAA…`.
+    pub(crate) key: String,
+    /// `SHA256:…`, as `ssh-keygen -l` writes it.
+    pub(crate) fingerprint: String,
+    /// `file:line` where it is known from; `None` where it is not known.
+    pub(crate) known: Option<String>,
+}
+
+/// Asks a host for its key and goes no further: nobody logs in. A key that is not the known one, or
+/// revoked, is an error.
+pub(crate) async fn host_key(
+    target: &SshTarget,
+    options: &SshOptions,
+) -> Result<ShownKey, Trouble> {
+    let route = super::route_to(target, options).await?;
+    let refused = |error| host_key_trouble(error, &route);
+    let repo = match &options.known {
+        Known::Files(repo) => repo.as_ref(),
+        Known::Only(_) => None,
+    };
+    let known = known_host(&route.known_as, repo, &route.known_hosts).map_err(refused)?;
+    let way = dial(&route, options).await?;
+    let shown = shown_key(way.stream, known.algorithms(&safe_algorithms()), options.deadline);
+    let shown = shown.await?;
+    let known = match known.verify(&shown) {
+        Ok(()) => known.place_of(&shown).map(ToString::to_string),
+        Err(HostKeyError::Unknown { .. }) => None,
+        Err(error) => return Err(refused(error)),
+    };
+    let fingerprint = shown.fingerprint(HashAlg::Sha256).to_string();
+    let key = shown.to_openssh().map_err(Trouble::failed)?;
+    Ok(ShownKey { key, fingerprint, known })
+}
+
+impl Ssh {
+    /// Says whether sshd offers a subsystem.
+    pub(crate) async fn offers(
+        &self,
+        subsystem: &str,
+        deadline: Duration,
+    ) -> Result<bool, Trouble> {
+        let late = |_| Trouble::unreachable("the host opens no session");
+        let mut channel = timeout(deadline, self.session()).await.map_err(late)??;
+        let answer = async {
+            channel.request_subsystem(true, subsystem).await.map_err(Trouble::unreachable)?;
+            loop {
+                match channel.wait().await {
+                    Some(ChannelMsg::Success) => return Ok(true),
+                    Some(ChannelMsg::Failure) | None => return Ok(false),
+                    Some(_) => {}
+                }
+            }
+        };
+        timeout(deadline, answer).await.map_err(late)?
+    }
+}
