@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the rings of tests, from the fastest to the slowest.
 
+use std::path::Path;
 use std::time::Instant;
 
 use acceptance::lab::{Lab, Outcome, RACKS, Zones};
@@ -28,11 +29,16 @@ enum Ring {
     Unit,
     /// The engine at length, and real hosts against the script that the simulated one follows
     Engine,
+    /// How hosts are reached, examined, fed and entered
+    Hosts,
     /// Real hosts and servers: brings the lab up and takes it down
     Lab,
 }
 
-const ALL: [Ring; 5] = [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Engine, Ring::Lab];
+const ALL: [Ring; 6] = [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Engine, Ring::Hosts, Ring::Lab];
+
+/// The files of tests that are the ring `hosts`; `lab` has all others.
+const HOSTS: [&str; 3] = ["doctor", "hosts", "ways"];
 
 /// How many random worlds each property must hold in.
 const CASES: &str = "10000";
@@ -55,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 impl Ring {
     fn needs_lab(self) -> bool {
-        matches!(self, Self::Engine | Self::Lab)
+        matches!(self, Self::Engine | Self::Hosts | Self::Lab)
     }
 
     fn run(self) -> Result<()> {
@@ -68,7 +74,8 @@ impl Ring {
             }
             Self::Unit => unit(),
             Self::Engine => engine(),
-            Self::Lab => acceptance(),
+            Self::Hosts => acceptance("tests of hosts", |file| HOSTS.contains(&file)),
+            Self::Lab => acceptance("tests in the lab", |file| !HOSTS.contains(&file)),
         }
     }
 }
@@ -99,12 +106,32 @@ fn engine() -> Result<()> {
     Ok(())
 }
 
-fn acceptance() -> Result<()> {
+/// Runs the test files that belong to a ring.
+fn acceptance(title: &str, belongs: impl Fn(&str) -> bool) -> Result<()> {
     cargo::run("the program", &["build", "--locked", "-p", "freehold-cli"], &[])?;
+    let mut arguments = ["test", "--locked", "-p", "acceptance"].map(str::to_owned).to_vec();
+    for file in test_files()?.into_iter().filter(|file| belongs(file)) {
+        arguments.extend(["--test".to_owned(), file]);
+    }
     // Faults are injected by signals and cables, which takes root.
     let runner = ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -E");
     let environment = if root::is_root() { &[][..] } else { &[runner][..] };
-    cargo::run("tests in the lab", &["test", "--locked", "-p", "acceptance"], environment)
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    cargo::run(title, &arguments, environment)
+}
+
+/// Returns the names of the files of tests, so that none is in no ring.
+fn test_files() -> Result<Vec<String>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "rs") {
+            names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Brings the lab up for some rings, once. A lab that somebody has up already stays up.
