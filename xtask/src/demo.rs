@@ -69,6 +69,7 @@ fn show(lab: &Lab) -> Result<()> {
     let demo = Demo::begin(lab)?;
     demo.freehold("begin: the identity secret, out of git", &["init"])?;
     demo.freehold("check the text; no host is asked", &["check"])?;
+    demo.freehold("what works on the hosts", &["doctor"])?;
     demo.freehold("what would be done", &["plan"])?;
     demo.freehold("decide hosts, addresses, keys: freehold.lock", &["plan", "--lock"])?;
     demo.freehold("do it: 3 VMs on 2 hosts, names and targets", &["apply", "--yes"])?;
