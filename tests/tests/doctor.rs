@@ -57,6 +57,7 @@ fn one_fault(bed: &Bed, step: &str, said: &str, fix: &str) {
     let output = bed.expect(3, &["doctor"]).unwrap();
     let bad: Vec<_> = wrong(&output).into_iter().filter(|l| l.starts_with("  BAD")).collect();
     assert!(bad.len() == 1 && bad[0].starts_with(&format!("  BAD   {step}")), "{output}");
+    assert!(output.stdout.contains("→ try:"), "{output}");
     says(&output, &[said, fix, "1 thing is wrong"]);
 }
 
@@ -114,10 +115,20 @@ fn what_leads_to_no_host_is_named() {
     );
     let sshd = Sshd::here(&lab, "").unwrap();
     let strange = to(&lab, &sshd).replace("UserKnownHostsFile", "UserKnownHostsFile /dev/null #");
-    one_fault(&host(&lab, "dockey", "", &strange), "host key", "is not known", "freehold host add");
+    let add = "freehold host add patient --name patient";
+    one_fault(&host(&lab, "dockey", "", &strange), "host key", "is not known", add);
+    let other = fs::read_to_string(lab.known_hosts()).unwrap();
+    let key = other.lines().next().unwrap().split_once(' ').unwrap().1;
+    let bed = host(&lab, "docchanged", "", &to(&lab, &sshd));
+    bed.write("known_hosts", &format!("[127.0.0.1]:{} {key}\n", sshd.port())).unwrap();
+    one_fault(&bed, "host key", "is not the one in", "ssh-keygen -R");
     let refusing = Sshd::here(&lab, "AllowUsers nobody").unwrap();
     let bed = host(&lab, "doclogin", "", &to(&lab, &refusing));
-    one_fault(&bed, "login", "no login as root: tried: ", "IdentityFile");
+    one_fault(&bed, "login", "no login as root: tried: ", "ssh-copy-id");
+    let hop =
+        "Host patient\n  HostName 10.77.0.11\n  ProxyJump hop\nHost hop\n  HostName 10.77.0.12\n";
+    let bed = host(&lab, "dochop", "", &format!("{hop}  UserKnownHostsFile /dev/null\n"));
+    one_fault(&bed, "tcp", "on the way, at 10.77.0.12:22", "mend the way");
 }
 
 #[test]
@@ -190,6 +201,17 @@ fn what_is_missing_and_not_needed_is_a_note() {
 }
 
 #[test]
+fn a_shell_that_talks_is_found_out() {
+    let lab = lab();
+    // The visitor's home is /tmp, and bash reads ~/.bashrc for commands of an sshd.
+    let talk = "mount -t tmpfs -o mode=1777 none /tmp; echo 'echo Welcome' > /tmp/.bashrc";
+    let sshd = Sshd::among(&lab, &lab.rack2(), "", talk).unwrap();
+    let visitor = to(&lab, &sshd).replace("User admin", "User visitor");
+    let bed = host(&lab, "doctalk", "", &visitor);
+    one_fault(&bed, "shell", "prints before a command: \"Welcome\"", "interactive shells only");
+}
+
+#[test]
 fn a_shell_that_is_not_posix_is_as_good() {
     let lab = lab();
     let sshd = Sshd::on(&lab, &lab.rack2(), "").unwrap();
@@ -234,6 +256,10 @@ fn a_new_host_is_vouched_for_and_declared() {
     bed.expect(0, &["plan"]).unwrap();
     let taken = ["host", "add", "root@patient", "--name", "rack7", "--fingerprint", &fingerprint];
     says(&bed.expect(1, &taken).unwrap(), &["host rack7 is declared already, as patient"]);
+    let twin = bed.expect(1, &["host", "add", "patient"]).unwrap();
+    says(&twin, &["patient is declared already, as host rack7", "--name rack7"]);
+    let root = bed.expect(2, &["host", "add", "x", "--name", "x", "--pool", "srv/x"]).unwrap();
+    says(&root, &["`srv/x` is no absolute path"]);
 }
 
 #[test]

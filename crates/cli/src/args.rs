@@ -257,7 +257,7 @@ pub(crate) struct HostAdd {
     #[arg(long)]
     pub(crate) name: Option<HostName>,
     /// Directory of its pool [default: /var/lib/libvirt/freehold]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = freehold_core::config::absolute_path)]
     pub(crate) pool: Option<String>,
     /// What its host key must be, instead of asking
     #[arg(long, value_name = "SHA256:…")]

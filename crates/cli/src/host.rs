@@ -1,6 +1,6 @@
 //! `freehold host add`: a new machine becomes a host, its key vouched for by somebody.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
 use freehold_core::{
     config::with_host,
@@ -31,8 +31,11 @@ pub(crate) async fn add(args: &Args, add: &HostAdd) -> Result<Exit, Failure> {
         return Ok(Exit::Input);
     }
     let known_hosts = directory.join(KNOWN_HOSTS);
-    record(&known_hosts, &newcomer.line)
-        .map_err(|error| Failure::input("cannot write known_hosts").because(&error))?;
+    let in_repo = format!("{}:", known_hosts.display());
+    if !newcomer.known.as_ref().is_some_and(|place| place.starts_with(&in_repo)) {
+        record(&known_hosts, &newcomer.line)
+            .map_err(|error| Failure::input("cannot write known_hosts").because(&error))?;
+    }
     context.options.repo_known_hosts = Some(known_hosts);
     let host = declared.clone().unwrap_or_else(|| Host {
         name: name.clone(),
@@ -67,7 +70,18 @@ fn name_of(add: &HostAdd) -> Result<HostName, Failure> {
 
 /// Returns the host where it is declared as the same one.
 fn declared(context: &Context, name: &HostName, add: &HostAdd) -> Result<Option<Host>, Failure> {
-    let Some(host) = context.fleet.hosts.get(name) else { return Ok(None) };
+    let Some(host) = context.fleet.hosts.get(name) else {
+        let same = Connection::Ssh(add.target.clone());
+        let twin = context.fleet.hosts.values().find(|host| host.connection == same);
+        return match twin {
+            None => Ok(None),
+            Some(twin) => Err(Failure::input(format!(
+                "{} is declared already, as host {}",
+                add.target, twin.name
+            ))
+            .hint(format!("freehold host add {} --name {}", add.target, twin.name))),
+        };
+    };
     let same_pool = add.pool.as_ref().is_none_or(|pool| pool == host.pool_path());
     match &host.connection {
         Connection::Ssh(target) if *target == add.target && same_pool => Ok(Some(host.clone())),
@@ -87,8 +101,8 @@ fn declared(context: &Context, name: &HostName, add: &HostAdd) -> Result<Option<
 /// Whether its key is known, or somebody says that it is the right one.
 fn is_vouched_for(newcomer: &Newcomer, add: &HostAdd) -> Result<bool, Failure> {
     let Newcomer { place, fingerprint, kind, known, .. } = newcomer;
-    screen::data(&format!("{} is {place}", add.target));
-    screen::data(&format!("its host key is {fingerprint} ({kind})"));
+    let shown = format!("{} is {place}\nits host key is {fingerprint} ({kind})", add.target);
+    screen::say(&shown);
     if let Some(wanted) = &add.fingerprint {
         return if wanted == fingerprint {
             Ok(true)
@@ -99,7 +113,7 @@ fn is_vouched_for(newcomer: &Newcomer, add: &HostAdd) -> Result<bool, Failure> {
         };
     }
     if let Some(known) = known {
-        screen::data(&format!("which is known from {known}"));
+        screen::say(&format!("which is known from {known}"));
         return Ok(true);
     }
     screen::say(&format!(
@@ -121,9 +135,22 @@ fn record(path: &Path, line: &str) -> io::Result<()> {
         return Ok(());
     }
     let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
-    replace_file(path, format!("{before}{gap}{line}\n").as_bytes(), 0o644)?;
+    rewrite(path, &format!("{before}{gap}{line}\n"))?;
     screen::data(&format!("wrote it to {KNOWN_HOSTS}: commit that file, and clones know it"));
     Ok(())
+}
+
+/// Replaces a file that is the user's own: its mode stays, and a link leads to the same file.
+fn rewrite(path: &Path, text: &str) -> io::Result<()> {
+    let (path, mode) = match path.canonicalize() {
+        Ok(real) => {
+            let mode = fs::metadata(&real)?.permissions().mode() & 0o7777;
+            (real, mode)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), 0o644),
+        Err(error) => return Err(error),
+    };
+    replace_file(&path, text.as_bytes(), mode)
 }
 
 async fn make_pool(host: &Host, context: &Context) -> Result<(), Failure> {
@@ -145,7 +172,7 @@ fn declare(args: &Args, directory: &Path, name: &HostName, add: &HostAdd) -> Res
         return Err(Failure::input(format!("no file to write host {name} to")));
     };
     let write = |text: &str| {
-        replace_file(&new.path, text.as_bytes(), 0o644).map_err(|error| {
+        rewrite(&new.path, text).map_err(|error| {
             Failure::input(format!("cannot write {}", new.path.display())).because(&error)
         })
     };
@@ -179,12 +206,17 @@ mod tests {
     #[test]
     fn a_line_is_written_once_and_others_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("known_hosts");
+        let (path, real) = (dir.path().join("known_hosts"), dir.path().join("shared"));
+        fs::write(&real, "").unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&real, &path).unwrap();
         record(&path, "a ssh-ed25519 A").unwrap();
         fs::write(&path, "# mine\na ssh-ed25519 A").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         record(&path, "b ssh-ed25519 B").unwrap();
         record(&path, "a ssh-ed25519 A").unwrap();
         let text = fs::read_to_string(&path).unwrap();
+        assert_eq!((path.is_symlink(), mode(&real)), (true, 0o600));
         assert_eq!(text, "# mine\na ssh-ed25519 A\nb ssh-ed25519 B\n");
     }
 }

@@ -39,6 +39,8 @@ pub fn with_host(
         (None, Some((file, _))) => (file, file.source.text.len()),
         (None, None) => return None,
     };
+    // What follows on the block's last line is a remark on it.
+    let at = file.source.text[at..].find('\n').map_or(file.source.text.len(), |end| at + end);
     let (before, after) = file.source.text.split_at(at);
     let gap = match () {
         () if before.is_empty() || before.ends_with("\n\n") => "",
@@ -87,7 +89,7 @@ mod tests {
     }
 
     const NEW: &str = "host \"rack3\" {\n  ssh = \"root@10.0.0.13:2222\"\n}\n";
-    const OLD: &str = "host \"a\" {\n  ssh = \"a\" # mine\n}\n";
+    const OLD: &str = "host \"a\" {\n  ssh = \"a\" # mine\n} # cellar\n";
 
     #[test]
     fn a_host_comes_after_the_last_one() {

@@ -25,7 +25,7 @@ mod tests;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-pub use decode::time;
+pub use decode::{absolute_path, time};
 pub use insert::{Inserted, with_host};
 pub use load::load;
 pub use problem::{Problem, Problems};

@@ -32,7 +32,8 @@ const SCRIPT: &str = r#"
     find -L . -mindepth 1 -maxdepth 1 ! -name '.*' ! -name "$card" -type f
       '(' -xtype l -printf 'link ' -o -printf 'file ' ')'
       '(' -readable -printf 'open %s %b ./%f\0' -exec head -v -c "$head" -- '{}' +
-        -o -printf 'shut %s %b ./%f\0' ')' || exit 45
+        -o -printf 'shut %s %b ./%f\0' ')' ||
+      if find --version >/dev/null 2>&1; then exit 45; else exit 47; fi
 "#;
 
 const BRIDGES: &str = r#"
@@ -43,6 +44,9 @@ const BRIDGES: &str = r#"
 pub(crate) const NO_DIRECTORY: u32 = 44;
 /// The exit code of a directory that changed while it was read.
 pub(crate) const CHANGED: u32 = 45;
+
+/// The exit code of a host whose `find` is not GNU's.
+pub(crate) const NO_FIND: u32 = 47;
 
 /// What the command found.
 #[derive(Debug, Default, PartialEq, Eq)]

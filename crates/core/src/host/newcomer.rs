@@ -37,15 +37,10 @@ pub async fn meet(
     let met = async {
         let there = destination(target, &options).await?;
         let shown = host_key(target, &options).await?;
-        let kind = match shown.key.split(' ').next() {
-            Some("ssh-ed25519") => "ed25519",
-            Some(kind) if kind.starts_with("ecdsa-") => "ecdsa",
-            _ => "rsa",
-        };
         Ok::<_, Trouble>(Newcomer {
             place: format!("{}@{}", there.user, there.place),
             fingerprint: shown.fingerprint,
-            kind,
+            kind: shown.kind,
             known: shown.known,
             line: format!("{} {}", there.known_as, shown.key),
         })

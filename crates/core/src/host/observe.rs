@@ -2,7 +2,7 @@
 
 use super::{
     libvirt::{PoolState, RawDomain},
-    listing::{self, CHANGED, Listing, NO_DIRECTORY},
+    listing::{self, CHANGED, Listing, NO_DIRECTORY, NO_FIND},
     real::RealHost,
     ssh::Stdin,
     trouble::Trouble,
@@ -68,6 +68,7 @@ impl RealHost {
                 }
                 CHANGED => why = output.complaint(),
                 NO_DIRECTORY => return Ok(Err(output.trouble())),
+                NO_FIND => return Err(no_find()),
                 _ => {
                     let hint = format!("the SSH user must own {}", self.pool);
                     return Ok(Err(output.trouble().hint(hint)));
@@ -103,6 +104,11 @@ impl RealHost {
                 .hint("let the SSH user read it, or move it out of the pool")),
         }
     }
+}
+
+/// That of busybox prints no sizes.
+pub(super) fn no_find() -> Trouble {
+    Trouble::failed("its `find` is not GNU's").hint("install findutils on the host")
 }
 
 fn views(domains: &[RawDomain], pool: Option<&PoolView>) -> Result<Vec<DomainView>, Trouble> {

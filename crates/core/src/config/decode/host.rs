@@ -33,7 +33,7 @@ pub(in crate::config) fn host(fields: Fields<'_>) -> Result<Host, Reported> {
     let connection = connection(fields);
     let words = [("auto", Accel::Auto), ("kvm", Accel::Kvm), ("tcg", Accel::Tcg)];
     let accel = fields.word("accel", &words, &[]);
-    let pool = fields.parsed_by("pool", absolute);
+    let pool = fields.parsed_by("pool", absolute_path);
     let labels = fields.labels("labels");
     Ok(Host {
         name: name?,
@@ -65,8 +65,13 @@ fn connection(fields: Fields<'_>) -> Result<Connection, Reported> {
     }
 }
 
-/// Parses an absolute path without anything a shell or a mount could take in another way.
-fn absolute(text: &str) -> Result<String, String> {
+/// Parses the path of a pool's directory: absolute, not the root, without anything that a shell or a mount
+/// could take in another way.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub fn absolute_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err(format!("`{text}` is no absolute path"));
     }

@@ -13,6 +13,7 @@ mod url;
 mod vm;
 
 pub(super) use dns::{dns_server, zone};
+pub use host::absolute_path;
 pub(super) use host::{fleet_id, host, retain};
 pub(super) use image::image;
 pub(super) use moved::{Move, moved, moves};

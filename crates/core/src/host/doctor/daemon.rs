@@ -1,6 +1,6 @@
 //! Whether libvirt answers, and what it offers.
 
-use super::{Check, Patient, Step, Verdict, Wanted, reach::advised, session::Facts};
+use super::{Check, Patient, Step, Verdict, Wanted, session::Facts};
 use crate::{
     host::{
         HostErrorKind,
@@ -29,8 +29,7 @@ impl Patient {
                 Some(found)
             }
             Err(trouble) => {
-                let check = Check::bad(Step::Libvirt, trouble.source.to_string());
-                let mut check = advised(check, &trouble);
+                let mut check = Check::of(Step::Libvirt, &trouble, "systemctl status libvirtd");
                 if trouble.kind == HostErrorKind::Login {
                     check = check.fix("log in anew afterwards: groups are given at login");
                 }
@@ -41,12 +40,17 @@ impl Patient {
     }
 
     /// Looks for the firmware of VMs that start by UEFI.
-    pub(super) async fn firmware(&self, found: &Capabilities, wanted: &Wanted) -> Check {
+    pub(super) async fn firmware(
+        &self,
+        facts: &Facts,
+        found: &Capabilities,
+        wanted: &Wanted,
+    ) -> Check {
         let kvm = found.kvm && self.accel != Accel::Tcg;
         let offered = match self.libvirt.firmware(if kvm { "kvm" } else { "qemu" }).await {
             Ok(offered) => offered,
             Err(trouble) => {
-                return advised(Check::bad(Step::Firmware, trouble.source.to_string()), &trouble);
+                return Check::of(Step::Firmware, &trouble, "systemctl status libvirtd");
             }
         };
         // SeaBIOS is a part of QEMU; libvirt lists what was installed besides.
@@ -57,6 +61,6 @@ impl Patient {
         let said =
             format!("{} only: VMs with firmware = \"uefi\" cannot start", offered.join(", "));
         Check { verdict, ..Check::good(Step::Firmware, said) }
-            .fix("apt install ovmf, or dnf install edk2-ovmf")
+            .fix(facts.install("ovmf", "edk2-ovmf"))
     }
 }

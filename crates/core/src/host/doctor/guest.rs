@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Check, Patient, Step, reach::advised};
+use super::{Check, Patient, Step, Verdict};
 use crate::{
     host::{
         libvirt::{Capabilities, TinyGuest},
@@ -11,26 +11,28 @@ use crate::{
     model::Accel,
 };
 
-/// By KVM this guest takes some tenths of a second; longer is looked into.
+/// Emulated this guest takes a tenth of a second or two; by KVM longer than this is looked into.
 const PROMPT: Duration = Duration::from_secs(1);
 const KVM_LIMIT: Duration = Duration::from_secs(10);
 const TCG_LIMIT: Duration = Duration::from_secs(30);
 
 const TCG: &str = "accel = \"tcg\" in the host's block: QEMU's own emulation";
+const LOG: &str = "tail /var/log/libvirt/qemu/freehold-doctor.log";
 const ENABLE: &str = "turn on VT-x or AMD-V in its BIOS, then: modprobe kvm_intel, or kvm_amd";
 
 impl Patient {
     /// Starts a guest with what the host is to use.
     pub(super) async fn guest(&self, found: &Capabilities) -> Check {
         match self.accel {
+            _ if !found.x86 => {
+                let said = "this host runs no x86-64 guests, and freehold makes no others";
+                Check::bad(Step::Guest, said).fix("take another host")
+            }
             Accel::Tcg => self.emulated("emulated, as accel = \"tcg\" says").await,
             Accel::Auto if !found.kvm => {
                 let check = self.emulated("no KVM: emulated, which is slow").await;
-                let said = check.said;
-                if check.verdict == super::Verdict::Bad {
-                    return Check::bad(Step::Guest, said);
-                }
-                Check::note(Step::Guest, said).fix(ENABLE)
+                let verdict = check.verdict.max(Verdict::Note);
+                Check { verdict, ..check }.fix(ENABLE)
             }
             Accel::Kvm if !found.kvm => {
                 let said = "libvirt offers no KVM, which accel = \"kvm\" asks for";
@@ -45,48 +47,102 @@ impl Patient {
             Ok(TinyGuest::Ended(took)) => {
                 Check::good(Step::Guest, format!("{how}; one ran, {}", seconds(took)))
             }
-            Ok(TinyGuest::Stuck) => stuck("QEMU's emulation", TCG_LIMIT),
+            Ok(other) => unended(other, "QEMU's emulation", TCG_LIMIT),
             Err(trouble) => failed(&trouble),
         }
     }
 
-    /// A processor that only pretends, as in some nested machines, runs guests slower than QEMU
-    /// emulates them, and ends in the middle of a kernel.
     async fn by_kvm(&self) -> Check {
-        let ended = match self.libvirt.tiny_guest("kvm", KVM_LIMIT).await {
-            Ok(TinyGuest::Ended(took)) if took <= PROMPT => {
-                return Check::good(Step::Guest, format!("one ran by KVM, {}", seconds(took)));
+        let mut times = Vec::new();
+        // A busy host is given another chance.
+        while times.len() < 2 {
+            match self.libvirt.tiny_guest("kvm", KVM_LIMIT).await {
+                Ok(TinyGuest::Ended(took)) => times.push(took),
+                Ok(TinyGuest::Taken) => return unended(TinyGuest::Taken, "KVM", KVM_LIMIT),
+                Ok(other) => return unended(other, "KVM", KVM_LIMIT).fix(TCG),
+                Err(trouble) => return failed(&trouble).fix(TCG),
             }
-            Ok(TinyGuest::Ended(took)) => took,
-            Ok(TinyGuest::Stuck) => return stuck("KVM", KVM_LIMIT).fix(TCG),
-            Err(trouble) => return failed(&trouble).fix(TCG),
-        };
-        let by_kvm = seconds(ended);
+            if times.iter().any(|took| *took <= PROMPT) {
+                break;
+            }
+        }
+        let took = times.into_iter().min().unwrap_or_default();
+        if took <= PROMPT {
+            return by_kvm(took, None);
+        }
         match self.libvirt.tiny_guest("qemu", TCG_LIMIT).await {
-            Ok(TinyGuest::Ended(emulated)) if emulated < ended / 2 => {
-                let emulated = seconds(emulated);
-                let said = format!(
-                    "KVM is slower than emulation ({by_kvm}, {emulated}): it is no hardware's, and \
-                     kernels may not start"
-                );
-                Check::bad(Step::Guest, said).fix(TCG)
-            }
-            _ => Check::good(Step::Guest, format!("one ran by KVM, {by_kvm}")),
+            Ok(TinyGuest::Ended(emulated)) => by_kvm(took, Some(emulated)),
+            _ => by_kvm(took, None),
         }
     }
 }
 
-fn stuck(what: &str, limit: Duration) -> Check {
-    let said = format!("a guest by {what} did nothing for {}", seconds(limit));
-    Check::bad(Step::Guest, said).fix("journalctl -k | grep -i kvm")
+/// Judges what a guest took by KVM, and emulated where that was tried. A processor that only pretends,
+/// as in some nested machines, runs guests slower than QEMU emulates them, and ends in the middle of a
+/// kernel.
+fn by_kvm(took: Duration, emulated: Option<Duration>) -> Check {
+    match emulated {
+        Some(emulated) if emulated < took / 2 => {
+            let said = format!(
+                "KVM is slower than emulation ({}, {}): it is no hardware's, and kernels may not start",
+                seconds(took),
+                seconds(emulated)
+            );
+            Check::bad(Step::Guest, said).fix(TCG)
+        }
+        _ => Check::good(Step::Guest, format!("one ran by KVM, {}", seconds(took))),
+    }
+}
+
+fn unended(guest: TinyGuest, what: &str, limit: Duration) -> Check {
+    let kernel = "journalctl -k | grep -i -e kvm -e qemu";
+    match guest {
+        TinyGuest::Died => {
+            Check::bad(Step::Guest, format!("a guest by {what} died at once")).fix(LOG).fix(kernel)
+        }
+        TinyGuest::Taken => {
+            let said = "not tried: another doctor's guest is there all the time";
+            Check::note(Step::Guest, said).fix("virsh -c qemu:///system destroy freehold-doctor")
+        }
+        TinyGuest::Ended(_) | TinyGuest::Stuck => {
+            let said = format!("a guest by {what} did nothing for {}", seconds(limit));
+            Check::bad(Step::Guest, said).fix(kernel)
+        }
+    }
 }
 
 fn failed(trouble: &Trouble) -> Check {
-    let said = format!("no guest starts: {}", trouble.source);
-    advised(Check::bad(Step::Guest, said), trouble)
-        .fix("tail /var/log/libvirt/qemu/freehold-doctor.log")
+    let check = Check::of(Step::Guest, trouble, LOG);
+    Check { said: format!("no guest starts: {}", check.said), ..check }
 }
 
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kvm_that_is_slower_than_emulation_is_none() {
+        let of = |tenths: u64| Duration::from_millis(tenths * 100);
+        assert_eq!(by_kvm(of(2), None).verdict, Verdict::Good);
+        assert_eq!(by_kvm(of(15), Some(of(10))).verdict, Verdict::Good);
+        let check = by_kvm(of(28), Some(of(1)));
+        assert_eq!((check.verdict, check.fix.as_slice()), (Verdict::Bad, &[TCG.to_owned()][..]));
+    }
+
+    #[test]
+    fn a_guest_that_did_not_end_by_itself_did_not_run() {
+        let limit = Duration::from_secs(1);
+        for (guest, verdict) in [
+            (TinyGuest::Died, Verdict::Bad),
+            (TinyGuest::Stuck, Verdict::Bad),
+            (TinyGuest::Taken, Verdict::Note),
+        ] {
+            let check = unended(guest, "KVM", limit);
+            assert_eq!((check.verdict, check.fix.is_empty()), (verdict, false), "{check:?}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ mod session;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use super::{ConnectOptions, libvirt::Libvirt, transport::Transport};
+use super::{ConnectOptions, libvirt::Libvirt, transport::Transport, trouble::Trouble};
 use crate::model::{self, Accel, Firmware, Fleet, HostName, NetworkKind};
 
 /// A step of an examination, in their order.
@@ -97,7 +97,7 @@ pub struct Check {
 
 impl Check {
     fn good(step: Step, said: impl Into<String>) -> Self {
-        Self { step, verdict: Verdict::Good, said: said.into(), fix: Vec::new() }
+        Self { step, verdict: Verdict::Good, said: shown(&said.into()), fix: Vec::new() }
     }
 
     fn note(step: Step, said: impl Into<String>) -> Self {
@@ -109,9 +109,20 @@ impl Check {
     }
 
     fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix.push(fix.into());
+        self.fix.push(shown(&fix.into()));
         self
     }
+
+    /// What went wrong at a step, and what it advises; else this.
+    fn of(step: Step, trouble: &Trouble, otherwise: &str) -> Self {
+        let fix = trouble.hint.as_deref().unwrap_or(otherwise);
+        Self::bad(step, trouble.source.to_string()).fix(fix)
+    }
+}
+
+/// A host's own words reach a terminal.
+fn shown(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
 }
 
 /// What was found at one host. Steps that could not be tried are not in it.
@@ -165,7 +176,7 @@ pub async fn examine(host: &model::Host, wanted: &Wanted, options: &ConnectOptio
     let mut checks = Vec::new();
     let reached = match &host.connection {
         model::Connection::Local => ("this machine".to_owned(), Some(Transport::Local)),
-        model::Connection::Ssh(target) => reach::reach(target, options, &mut checks).await,
+        model::Connection::Ssh(target) => reach::reach(host, target, options, &mut checks).await,
     };
     let (place, transport) = reached;
     if let Some(transport) = transport {
@@ -205,11 +216,11 @@ impl Patient {
         let capabilities = self.daemon(&facts, checks).await;
         if let Some(capabilities) = &capabilities {
             checks.push(self.guest(capabilities).await);
-            checks.push(self.firmware(capabilities, wanted).await);
+            checks.push(self.firmware(&facts, capabilities, wanted).await);
         }
-        checks.extend(self.place(&facts, capabilities.as_ref()).await);
+        checks.push(self.place(&facts, capabilities.as_ref()).await);
         checks.extend(self.bridges(wanted).await);
-        checks.push(Self::nat(&facts, wanted));
+        checks.push(self.nat(&facts, wanted, capabilities.is_some()).await);
         checks.push(Self::tools(&facts));
     }
 }

@@ -12,15 +12,16 @@ use crate::{
     host::{
         ConnectOptions, HostErrorKind,
         connect::ssh_options,
-        ssh::{Destination, ShownKey, Ssh, destination, host_key},
+        ssh::{Destination, ON_THE_WAY, ShownKey, Ssh, destination, host_key},
         transport::Transport,
         trouble::Trouble,
     },
-    model::SshTarget,
+    model::{self, SshTarget},
 };
 
 /// Goes there step by step; returns where that is, and what commands can be run over.
 pub(super) async fn reach(
+    host: &model::Host,
     target: &SshTarget,
     options: &ConnectOptions,
     checks: &mut Vec<Check>,
@@ -28,8 +29,7 @@ pub(super) async fn reach(
     let way = match destination(target, &ssh_options(options)).await {
         Ok(way) => way,
         Err(trouble) => {
-            let check = Check::bad(Step::Name, format!("ssh_config: {}", trouble.source));
-            checks.push(advised(check, &trouble));
+            checks.push(Check::of(Step::Name, &trouble, "mend that line of ssh_config"));
             return (target.to_string(), None);
         }
     };
@@ -38,7 +38,10 @@ pub(super) async fn reach(
         return (place, None);
     }
     let shown = host_key(target, &ssh_options(options)).await;
-    if !is_known(&way, shown, checks) {
+    let check = key_check(host, &way, shown);
+    let is_known = check.verdict == Verdict::Good;
+    checks.push(check);
+    if !is_known {
         return (place, None);
     }
     match Ssh::connect(target, ssh_options(options)).await {
@@ -47,38 +50,42 @@ pub(super) async fn reach(
             (place, Some(Transport::Ssh(Box::new(ssh))))
         }
         Err(trouble) => {
-            let check = Check::bad(Step::Login, trouble.source.to_string());
-            checks.push(advised(check, &trouble));
+            let copy = format!("ssh-copy-id {target}, or its console: ~/.ssh/authorized_keys");
+            checks.push(Check::of(Step::Login, &trouble, &copy).fix(copy.clone()));
             (place, None)
         }
     }
 }
 
-fn is_known(way: &Destination, shown: Result<ShownKey, Trouble>, checks: &mut Vec<Check>) -> bool {
-    let check = match shown {
+fn key_check(host: &model::Host, way: &Destination, shown: Result<ShownKey, Trouble>) -> Check {
+    let (name, target) = (&host.name, &way.target);
+    let add = format!("freehold host add {target} --name {name}");
+    match shown {
         Ok(ShownKey { fingerprint, known: Some(place), .. }) => {
             Check::good(Step::HostKey, format!("{fingerprint}, known from {place}"))
         }
-        Ok(ShownKey { fingerprint, known: None, .. }) => {
-            let said = format!("{fingerprint} is not known");
-            let fix = "at its console, compare: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub";
-            let target = &way.target;
-            Check::bad(Step::HostKey, said).fix(fix).fix(format!("freehold host add {target}"))
+        Ok(ShownKey { fingerprint, kind, known: None, .. }) => {
+            let compare =
+                format!("at its console, compare: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub");
+            Check::bad(Step::HostKey, format!("{fingerprint} is not known")).fix(compare).fix(add)
         }
-        // On the way to it.
-        Err(trouble) if trouble.kind == HostErrorKind::Unreachable && !way.direct => {
-            advised(Check::bad(Step::Tcp, trouble.source.to_string()), &trouble)
+        // Whatever happens on the way to it says nothing of its key.
+        Err(trouble)
+            if !way.direct && trouble.kind != HostErrorKind::HostKey
+                || trouble.source.to_string().starts_with(ON_THE_WAY) =>
+        {
+            Check::of(Step::Tcp, &trouble, "mend the way that ssh_config tells")
         }
-        Err(trouble) => advised(Check::bad(Step::HostKey, trouble.source.to_string()), &trouble),
-    };
-    let is_good = check.verdict == Verdict::Good;
-    checks.push(check);
-    is_good
+        Err(trouble) => {
+            let remove = "once you know why: remove that line, or ssh-keygen -R HOST -f FILE";
+            Check::of(Step::HostKey, &trouble, remove).fix(format!("then: {add}"))
+        }
+    }
 }
 
 /// Finds the address and opens a connection to it.
 async fn answers(way: &Destination, options: &ConnectOptions, checks: &mut Vec<Check>) -> bool {
-    let limit = options.deadlines.connect / 3;
+    let limit = way.connect_timeout.unwrap_or(options.deadlines.connect / 3);
     let addresses = match timeout(limit, lookup_host((&*way.host, way.port))).await {
         Ok(Ok(found)) => found.collect::<Vec<_>>(),
         Ok(Err(error)) => {
@@ -91,7 +98,9 @@ async fn answers(way: &Destination, options: &ConnectOptions, checks: &mut Vec<C
         }
         Err(_) => {
             let said = format!("{}: the name servers do not answer", way.host);
-            checks.push(Check::bad(Step::Name, said).fix("look at /etc/resolv.conf here"));
+            checks.push(
+                Check::bad(Step::Name, said).fix("look at /etc/resolv.conf and /etc/hosts here"),
+            );
             return false;
         }
     };
@@ -115,10 +124,4 @@ async fn answers(way: &Destination, options: &ConnectOptions, checks: &mut Vec<C
     };
     checks.push(Check::bad(Step::Tcp, format!("port {}: {said}", way.port)).fix(fix));
     false
-}
-
-/// Adds what a trouble advises.
-pub(super) fn advised(mut check: Check, trouble: &Trouble) -> Check {
-    check.fix.extend(trouble.hint.clone());
-    check
 }

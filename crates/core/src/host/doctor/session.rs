@@ -5,7 +5,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::{Check, Patient, Step, reach::advised};
+use super::{Check, Patient, Step};
+use tokio::time::timeout;
+
 use crate::host::{
     command::Command,
     ssh::{Refused, Ssh, Stdin},
@@ -32,7 +34,7 @@ const FILTERS: [&str; 2] = ["nft", "iptables"];
 /// `$@` programs. Some stand where only root's `PATH` leads.
 const FACTS: &str = r#"
     PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin;
-    echo "user $(id -un)"; echo "groups $(id -Gn)"; echo "kernel $(uname -sr)";
+    echo begin; echo "user $(id -un)"; echo "kernel $(uname -sr)";
     echo "shell ${SHELL:-?}";
     for t in "$@"; do if command -v "$t" >/dev/null 2>&1; then echo "tool $t"; fi; done;
     if [ -r /etc/os-release ]; then ( . /etc/os-release; echo "os $PRETTY_NAME" ); fi;
@@ -51,6 +53,8 @@ pub(super) struct Facts {
     pub(super) tools: BTreeSet<String>,
     pub(super) selinux: Option<String>,
     pub(super) packages: Option<Packages>,
+    /// What the login shell itself printed before.
+    pub(super) noise: String,
 }
 
 /// What installs packages there.
@@ -62,7 +66,8 @@ pub(super) enum Packages {
 
 impl Facts {
     pub(super) fn of(text: &str) -> Self {
-        let mut facts = Self::default();
+        let (noise, text) = text.split_once("begin\n").unwrap_or(("", text));
+        let mut facts = Self { noise: noise.trim().to_owned(), ..Self::default() };
         for line in text.lines() {
             let (word, value) = line.split_once(' ').unwrap_or((line, ""));
             let value = value.to_owned();
@@ -110,6 +115,12 @@ impl Patient {
             Err(trouble) => Err(trouble),
         };
         match said.map(|text| Facts::of(&text)) {
+            Ok(facts) if !facts.noise.is_empty() => {
+                let said = format!("{} prints before a command: {:?}", facts.shell, facts.noise);
+                let fix = "in its start files, print in interactive shells only";
+                checks.push(Check::bad(Step::Shell, said).fix(fix));
+                None
+            }
             Ok(facts) if !facts.user.is_empty() => {
                 let said = format!("{}, {}", facts.shell, facts.system);
                 checks.push(Check::good(Step::Shell, said));
@@ -122,9 +133,10 @@ impl Patient {
                 None
             }
             Err(trouble) => {
-                let said = format!("no command runs: {}", trouble.source);
                 let fix = "the account needs a login shell: getent passwd, chsh -s /bin/sh";
-                checks.push(advised(Check::bad(Step::Shell, said), &trouble).fix(fix));
+                let check = Check::of(Step::Shell, &trouble, fix);
+                let said = format!("no command runs: {}", check.said);
+                checks.push(Check { said, ..check });
                 None
             }
         }
@@ -140,8 +152,10 @@ impl Patient {
         let after = now();
         let there = match asked.map(|text| text.trim().parse::<u64>()) {
             Ok(Ok(seconds)) => Duration::from_secs(seconds),
-            Ok(Err(error)) => return Check::bad(Step::Clock, format!("`date`: {error}")),
-            Err(trouble) => return Check::bad(Step::Clock, trouble.source.to_string()),
+            Ok(Err(error)) => {
+                return Check::bad(Step::Clock, format!("`date +%s`: {error}")).fix("date +%s");
+            }
+            Err(trouble) => return Check::of(Step::Clock, &trouble, "date +%s"),
         };
         let (ahead, behind) =
             (there.saturating_sub(after).as_secs(), before.saturating_sub(there).as_secs());
@@ -161,10 +175,10 @@ impl Patient {
             without.push("sockets (libvirt is reached by a command, if one is there)");
             check = check.fix("AllowStreamLocalForwarding yes in /etc/ssh/sshd_config");
         }
-        let port = ssh.dial(std::net::Ipv4Addr::LOCALHOST, 22);
-        if matches!(port.await, Ok(Err(Refused::Forbidden))) {
+        let port = timeout(self.limit, ssh.dial(std::net::Ipv4Addr::LOCALHOST, 22));
+        if matches!(port.await, Ok(Ok(Err(Refused::Forbidden)))) {
             without.push("addresses (no name server and no guest is asked through this host)");
-            check = check.fix("AllowTcpForwarding yes in /etc/ssh/sshd_config");
+            check = check.fix("AllowTcpForwarding yes in /etc/ssh/sshd_config, and no PermitOpen");
         }
         if without.is_empty() {
             return Some(check);
@@ -176,7 +190,7 @@ impl Patient {
     /// sshd says the same where it forbids and where nobody listens: somebody who does is asked.
     async fn forwards_sockets(&self, ssh: &Ssh) -> bool {
         for path in LIBVIRT_SOCKETS {
-            if matches!(ssh.socket(path).await, Ok(Ok(_))) {
+            if matches!(timeout(self.limit, ssh.socket(path)).await, Ok(Ok(Ok(_)))) {
                 return true;
             }
         }
@@ -194,11 +208,15 @@ impl Patient {
                 Check::note(Step::Sftp, said)
                     .fix("Subsystem sftp internal-sftp in /etc/ssh/sshd_config")
             }
-            Err(trouble) => Check::bad(Step::Sftp, trouble.source.to_string()),
+            Err(trouble) => Check::of(Step::Sftp, &trouble, "MaxSessions in /etc/ssh/sshd_config"),
         })
     }
 
-    pub(super) fn nat(facts: &Facts, wanted: &super::Wanted) -> Check {
+    /// `asks` says whether libvirt can be asked.
+    pub(super) async fn nat(&self, facts: &Facts, wanted: &super::Wanted, asks: bool) -> Check {
+        if asks && let Err(trouble) = self.libvirt.networks().await {
+            return Check::of(Step::Nat, &trouble, "systemctl start virtnetworkd.socket");
+        }
         let filter = FILTERS.iter().any(|tool| facts.has(tool));
         let mut missing: Vec<&str> = Vec::new();
         missing.extend((!facts.has(DNSMASQ)).then_some("dnsmasq"));

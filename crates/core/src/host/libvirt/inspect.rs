@@ -13,6 +13,7 @@ use virt_sys as sys;
 use super::{
     CallError, Libvirt,
     domains::lookup,
+    found, has_code,
     xml::{self, tag},
 };
 use crate::host::trouble::Trouble;
@@ -22,7 +23,8 @@ use crate::host::trouble::Trouble;
 pub(crate) struct Capabilities {
     /// As libvirt counts: 9.0.0 is 9,000,000.
     pub(crate) version: u32,
-    /// Whether it offers KVM for x86-64 guests.
+    /// Whether it runs x86-64 guests, and whether by KVM.
+    pub(crate) x86: bool,
     pub(crate) kvm: bool,
     /// What confines guests: `apparmor`, `selinux`.
     pub(crate) confined_by: Vec<String>,
@@ -33,11 +35,18 @@ pub(crate) struct Capabilities {
 /// What became of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TinyGuest {
-    /// Its firmware ran to its end, in this time.
+    /// Its firmware ran to its end, in this time without what it waits for.
     Ended(Duration),
+    /// It was gone sooner than its firmware may end it: QEMU has died.
+    Died,
     /// It did not get there.
     Stuck,
+    /// Somebody else's was there all the time.
+    Taken,
 }
+
+/// How long the firmware waits before it resets the machine: one that is gone sooner did not do that.
+const WAIT: Duration = Duration::from_millis(500);
 
 impl Libvirt {
     /// Reads what it is able to do.
@@ -70,11 +79,14 @@ impl Libvirt {
         let uuid = Uuid::new_v4();
         let definition = tiny_domain(kind, uuid).xml()?;
         self.change(move |connect| {
-            start_alone(connect, &definition, limit)?;
+            if !start_alone(connect, &definition, limit)? {
+                return Ok(TinyGuest::Taken);
+            }
             let begun = Instant::now();
             while begun.elapsed() < limit {
                 if lookup(connect, uuid)?.is_none() {
-                    return Ok(TinyGuest::Ended(begun.elapsed()));
+                    let ended = begun.elapsed().checked_sub(WAIT).map(TinyGuest::Ended);
+                    return Ok(ended.unwrap_or(TinyGuest::Died));
                 }
                 sleep(Duration::from_millis(50));
             }
@@ -90,17 +102,23 @@ impl Libvirt {
 /// The name that this guest has, for as long as it is there; one name, so that QEMU has one log of it.
 const NAME: &str = "freehold-doctor";
 
-/// Starts it; where somebody else's is there, after that one.
-fn start_alone(connect: &Connect, definition: &str, limit: Duration) -> Result<(), CallError> {
+/// Starts it; where somebody else's is there, after that one. `false` where that one stays.
+fn start_alone(connect: &Connect, definition: &str, limit: Duration) -> Result<bool, CallError> {
     let end = Instant::now() + limit;
-    loop {
+    while Instant::now() < end {
         match connect.create_domain_xml(definition, sys::VIR_DOMAIN_START_AUTODESTROY) {
-            Err(error) if error.message().contains("already") && Instant::now() < end => {
-                sleep(Duration::from_millis(100));
-            }
-            started => return Ok(started.map(drop)?),
+            Ok(_) => return Ok(true),
+            Err(error) if is_taken(connect, &error)? => sleep(Duration::from_millis(100)),
+            Err(error) => return Err(error.into()),
         }
     }
+    Ok(false)
+}
+
+/// The other one may be gone by the time we look.
+fn is_taken(connect: &Connect, error: &virt::error::Error) -> Result<bool, CallError> {
+    let there = found(connect.lookup_domain_by_name(NAME), sys::VIR_ERR_NO_DOMAIN)?.is_some();
+    Ok(there || error.message().contains(NAME) && has_code(error, sys::VIR_ERR_OPERATION_FAILED))
 }
 
 fn tiny_domain(kind: &str, uuid: Uuid) -> xml::Tag {
@@ -111,7 +129,7 @@ fn tiny_domain(kind: &str, uuid: Uuid) -> xml::Tag {
         tag("uuid").text(uuid),
         tag("memory").with("unit", "MiB").text(32),
         tag("vcpu").text(1),
-        tag("os").child(machine).child(tag("bios").with("rebootTimeout", 0)),
+        tag("os").child(machine).child(tag("bios").with("rebootTimeout", WAIT.as_millis())),
         tag("features").child(tag("acpi")),
         tag("on_reboot").text("destroy"),
         tag("devices").child(none("controller").with("type", "usb")).child(none("memballoon")),
@@ -121,7 +139,8 @@ fn tiny_domain(kind: &str, uuid: Uuid) -> xml::Tag {
 fn capabilities(text: &str) -> Result<Capabilities, CallError> {
     let document = xml::parsed(text)?;
     let root = document.root_element();
-    let mut found = Capabilities { kvm: has_kvm(root), ..Capabilities::default() };
+    let (x86, kvm) = (x86_guests(root).next().is_some(), has_kvm(root));
+    let mut found = Capabilities { x86, kvm, ..Capabilities::default() };
     let host = xml::child(root, "host");
     for model in host.iter().flat_map(|host| xml::children(*host, "secmodel")) {
         let text = |name| xml::child(model, name).and_then(|node| node.text());
@@ -136,11 +155,14 @@ fn capabilities(text: &str) -> Result<Capabilities, CallError> {
 
 /// Says whether libvirt offers KVM for x86-64 guests.
 pub(super) fn has_kvm(capabilities: Node<'_, '_>) -> bool {
-    let arches = xml::children(capabilities, "guest").filter_map(|guest| xml::child(guest, "arch"));
-    let mut arches = arches.filter(|arch| arch.attribute("name") == Some("x86_64"));
-    arches.any(|arch| {
+    x86_guests(capabilities).any(|arch| {
         xml::children(arch, "domain").any(|domain| domain.attribute("type") == Some("kvm"))
     })
+}
+
+fn x86_guests<'a>(capabilities: Node<'a, 'a>) -> impl Iterator<Item = Node<'a, 'a>> {
+    let arches = xml::children(capabilities, "guest").filter_map(|guest| xml::child(guest, "arch"));
+    arches.filter(|arch| arch.attribute("name") == Some("x86_64"))
 }
 
 /// Reads `+64055:+64055`.
@@ -176,7 +198,7 @@ mod tests {
         assert!(found.kvm);
         let other = text.replace("x86_64", "aarch64").replace("apparmor", "none");
         let found = capabilities(&other).unwrap();
-        assert_eq!((found.kvm, found.confined_by.len()), (false, 0));
+        assert_eq!((found.x86, found.kvm, found.confined_by.len()), (false, false, 0));
     }
 
     #[test]

@@ -134,10 +134,11 @@ impl Libvirt {
         let stream = self.transport.libvirt(self.deadline).await?;
         let mut tunnel = Tunnel::to(stream)?;
         let uri = tunnel.uri();
+        // Whatever is dropped is dropped there, too: closing waits for an answer.
         let opening = tokio::task::spawn_blocking(move || {
-            let connect = Connect::open(Some(&uri))?;
-            let version = connect.lib_version()?;
-            Ok::<_, virt::error::Error>((connect, version))
+            let connect = Connect::open(Some(&uri)).map_err(|error| unopened(&error))?;
+            refuse_old(connect.lib_version().map_err(|error| unopened(&error))?)?;
+            Ok::<_, Trouble>(connect)
         });
         let Ok(opened) = timeout(self.deadline, opening).await else {
             tunnel.cut();
@@ -145,12 +146,7 @@ impl Libvirt {
             return Err(Trouble::unreachable(format!("libvirt did not answer within {seconds} s"))
                 .hint("is libvirtd frozen? try `systemctl restart libvirtd` on the host"));
         };
-        let (connect, version) = opened.map_err(Trouble::failed)?.map_err(|error| {
-            let hint = "see `systemctl status libvirtd` on the host, and whether sshd has \
-                            AllowStreamLocalForwarding yes";
-            Trouble::unreachable(error.message().to_owned()).hint(hint)
-        })?;
-        refuse_old(version)?;
+        let connect = opened.map_err(Trouble::failed)??;
         tunnel.shut_door();
         let open = Arc::new(Open { connect: Some(connect), tunnel });
         *slot = Some(Arc::clone(&open));
@@ -228,6 +224,29 @@ pub(super) fn version_text(number: u32) -> String {
     format!("libvirt {major}.{minor}.{release}")
 }
 
+/// Says why libvirt did not let us in. Where its socket is open to all, polkit decides.
+fn unopened(error: &virt::error::Error) -> Trouble {
+    let text = error.message().to_owned();
+    if is_denied(error) {
+        return Trouble::new(HostErrorKind::Login, text)
+            .hint("put the login's user into group libvirt there: usermod -aG libvirt USER");
+    }
+    Trouble::unreachable(text).hint(
+        "see `systemctl status libvirtd virtqemud` on the host, and whether sshd has \
+         AllowStreamLocalForwarding yes",
+    )
+}
+
+fn is_denied(error: &virt::error::Error) -> bool {
+    let denied = [
+        virt_sys::VIR_ERR_ACCESS_DENIED,
+        virt_sys::VIR_ERR_AUTH_FAILED,
+        virt_sys::VIR_ERR_AUTH_UNAVAILABLE,
+        virt_sys::VIR_ERR_AUTH_CANCELLED,
+    ];
+    denied.iter().any(|code| has_code(error, *code))
+}
+
 fn refuse_old(version: u32) -> Result<(), Trouble> {
     if version >= OLDEST {
         return Ok(());
@@ -287,10 +306,9 @@ fn translated(error: &virt::error::Error) -> Trouble {
         // … with 2 checkpoints: of what we do not count ourselves.
         "cannot delete inactive domain with",
     ];
-    let denied = [virt_sys::VIR_ERR_ACCESS_DENIED, virt_sys::VIR_ERR_AUTH_FAILED];
     let kind = if held.iter().any(|words| text.contains(words)) {
         HostErrorKind::Conflict
-    } else if denied.iter().any(|code| has_code(error, *code)) {
+    } else if is_denied(error) {
         HostErrorKind::Login
     } else {
         HostErrorKind::Failed

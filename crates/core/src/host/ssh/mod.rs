@@ -26,6 +26,7 @@ pub(crate) use self::{
     exec::Stdin,
     guest::guest_key,
     probe::{Destination, ShownKey, destination, host_key},
+    session::ON_THE_WAY,
 };
 use super::{Host, Stream, trouble::Trouble};
 use crate::model::SshTarget;

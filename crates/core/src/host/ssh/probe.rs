@@ -1,6 +1,6 @@
 //! What is asked of a way and of an sshd before anything is done over them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use russh::{ChannelMsg, keys::HashAlg};
 use tokio::time::timeout;
@@ -8,8 +8,9 @@ use tokio::time::timeout;
 use super::{
     Known, Ssh, SshOptions, config,
     guest::shown_key,
+    proxy::Way,
     session::{dial, host_key_trouble, safe_algorithms},
-    verify::{HostKeyError, known_host},
+    verify::{HostKeyError, kind_of, known_host},
 };
 use crate::{host::trouble::Trouble, model::SshTarget};
 
@@ -25,6 +26,8 @@ pub(crate) struct Destination {
     pub(crate) place: String,
     /// Whether it is connected to from here, and not over a host or a command.
     pub(crate) direct: bool,
+    /// How long `ConnectTimeout` allows.
+    pub(crate) connect_timeout: Option<Duration>,
     /// Its name as files of known keys write it.
     pub(crate) known_as: String,
 }
@@ -36,8 +39,9 @@ pub(crate) async fn destination(
 ) -> Result<Destination, Trouble> {
     let route = super::route_to(target, options).await?;
     let (place, direct) = (route.place(), route.via.is_none());
-    let config::Route { host, port, user, known_as, .. } = route;
-    Ok(Destination { target: target.clone(), host, port, user, place, direct, known_as })
+    let config::Route { host, port, user, known_as, connect_timeout, .. } = route;
+    let target = target.clone();
+    Ok(Destination { target, host, port, user, place, direct, connect_timeout, known_as })
 }
 
 /// The key that a host proves to have.
@@ -47,6 +51,8 @@ pub(crate) struct ShownKey {
     pub(crate) key: String,
     /// `SHA256:…`, as `ssh-keygen -l` writes it.
     pub(crate) fingerprint: String,
+    /// What its file on the host has in its name: `ed25519`.
+    pub(crate) kind: &'static str,
     /// `file:line` where it is known from; `None` where it is not known.
     pub(crate) known: Option<String>,
 }
@@ -64,9 +70,12 @@ pub(crate) async fn host_key(
         Known::Only(_) => None,
     };
     let known = known_host(&route.known_as, repo, &route.known_hosts).map_err(refused)?;
-    let way = dial(&route, options).await?;
-    let shown = shown_key(way.stream, known.algorithms(&safe_algorithms()), options.deadline);
-    let shown = shown.await?;
+    let Way { stream, said } = dial(&route, options).await?;
+    let kinds = known.algorithms(&safe_algorithms());
+    let shown = match (shown_key(stream, kinds, options.deadline).await, said) {
+        (Err(trouble), Some(said)) => return Err(trouble.after(&said.last().await)),
+        (shown, _) => shown?,
+    };
     let known = match known.verify(&shown) {
         Ok(()) => known.place_of(&shown).map(ToString::to_string),
         Err(HostKeyError::Unknown { .. }) => None,
@@ -74,7 +83,7 @@ pub(crate) async fn host_key(
     };
     let fingerprint = shown.fingerprint(HashAlg::Sha256).to_string();
     let key = shown.to_openssh().map_err(Trouble::failed)?;
-    Ok(ShownKey { key, fingerprint, known })
+    Ok(ShownKey { key, fingerprint, kind: kind_of(&shown), known })
 }
 
 impl Ssh {
@@ -85,8 +94,10 @@ impl Ssh {
         deadline: Duration,
     ) -> Result<bool, Trouble> {
         let late = |_| Trouble::unreachable("the host opens no session");
+        let permit = Arc::clone(&self.sessions).acquire_owned().await.map_err(Trouble::failed)?;
         let mut channel = timeout(deadline, self.session()).await.map_err(late)??;
         let answer = async {
+            let channel = &mut channel;
             channel.request_subsystem(true, subsystem).await.map_err(Trouble::unreachable)?;
             loop {
                 match channel.wait().await {
@@ -96,6 +107,9 @@ impl Ssh {
                 }
             }
         };
-        timeout(deadline, answer).await.map_err(late)?
+        let offered = timeout(deadline, answer).await.map_err(late)?;
+        drop(timeout(deadline, channel.close()).await);
+        drop(permit);
+        offered
     }
 }

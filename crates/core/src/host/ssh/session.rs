@@ -127,11 +127,14 @@ pub(super) async fn dial(route: &Route, options: &SshOptions) -> Result<Way, Tro
     }
 }
 
+/// What is said of a host on the way to another.
+pub(crate) const ON_THE_WAY: &str = "on the way";
+
 /// Logs in to a host on the way, and goes on from there.
 async fn through(hop: &Route, route: &Route, options: &SshOptions) -> Result<Way, Trouble> {
     let known = Known::Files(options.repo.clone());
     let (at, to) = (hop.place(), format!("{}:{}", route.host, route.port));
-    let on_the_way = |trouble: Trouble| trouble.at(format!("on the way, at {at}"));
+    let on_the_way = |trouble: Trouble| trouble.at(format!("{ON_THE_WAY}, at {at}"));
     let hop_options = SshOptions { known, through: None, ..options.clone() };
     let handle = connect(hop, &hop_options).await.map_err(on_the_way)?;
     let open = handle.channel_open_direct_tcpip(&route.host, route.port.into(), "127.0.0.1", 0);

@@ -110,11 +110,7 @@ impl KnownHost {
         let key = PublicKey::from(shown.key_data().clone()).to_openssh().unwrap_or_default();
         Err(HostKeyError::Unknown {
             fingerprint,
-            kind: match kind {
-                Algorithm::Ed25519 => "ed25519",
-                Algorithm::Ecdsa { .. } => "ecdsa",
-                _ => "rsa",
-            },
+            kind: kind_of(shown),
             to: self
                 .first_file
                 .as_ref()
@@ -122,6 +118,15 @@ impl KnownHost {
                 .unwrap_or_default(),
             line: format!("{} {key}", self.name),
         })
+    }
+}
+
+/// Returns the kind of a key, as its file on a host has it in its name.
+pub(crate) fn kind_of(key: &PublicKey) -> &'static str {
+    match key.algorithm() {
+        Algorithm::Ed25519 => "ed25519",
+        Algorithm::Ecdsa { .. } => "ecdsa",
+        _ => "rsa",
     }
 }
 
