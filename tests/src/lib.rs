@@ -6,5 +6,6 @@
 
 pub mod bed;
 pub mod lab;
-pub mod relay;
+pub mod old_libvirt;
+
 pub mod sshd;

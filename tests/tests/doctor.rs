@@ -9,7 +9,7 @@ use std::{fs, net::TcpListener, path::Path, time::Duration};
 use acceptance::{
     bed::{Bed, eventually},
     lab::{Lab, command::Output},
-    relay::pretend_version,
+    old_libvirt::pretend_version,
     sshd::Sshd,
 };
 use common::{
