@@ -39,6 +39,7 @@ pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};
 pub use onlook::ReadOnly;
 pub use qcow2::ImageError;
+pub use ssh::{AskPassphrase, NoAnswer, Passphrases};
 
 use crate::model::{
     DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
