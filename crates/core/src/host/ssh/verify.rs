@@ -55,7 +55,17 @@ pub(crate) enum HostKeyError {
 /// Gathers what is known: the repository's file alone where it knows the host, else the user's and
 /// the system's. A revoked key is revoked wherever it says so.
 pub(crate) fn known_host(route: &Route, repo: Option<&PathBuf>) -> Result<KnownHost, HostKeyError> {
-    let name = &route.known_as;
+    let known = known_as(&route.known_as, route, repo)?;
+    // As OpenSSH: a line without a port speaks for all ports of which no line speaks.
+    if route.known_as.starts_with('[') && known.keys.iter().all(|one| one.role == Role::Revoked) {
+        let plain = known_as(&route.called, route, repo)?;
+        let keys = [known.keys, plain.keys].concat();
+        return Ok(KnownHost { keys, ..known });
+    }
+    Ok(known)
+}
+
+fn known_as(name: &str, route: &Route, repo: Option<&PathBuf>) -> Result<KnownHost, HostKeyError> {
     let unread = |file: &Path, why| HostKeyError::Read(file.to_owned(), why);
     let read = |file: &PathBuf| keys_in(file, name).map_err(|why| unread(file, why.to_string()));
     let repo_keys = repo.map(read).transpose()?.unwrap_or_default();
@@ -70,7 +80,7 @@ pub(crate) fn known_host(route: &Route, repo: Option<&PathBuf>) -> Result<KnownH
     let repo = repo.filter(|file| file.exists());
     let first_file = repo.or_else(|| others.first()).cloned();
     Ok(KnownHost {
-        name: name.clone(),
+        name: name.to_owned(),
         called: route.called.clone(),
         keys,
         revoked: revoked.transpose()?.unwrap_or_default(),
