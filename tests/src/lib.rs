@@ -9,3 +9,4 @@ pub mod lab;
 pub mod old_libvirt;
 
 pub mod sshd;
+pub mod workshop;

@@ -30,6 +30,12 @@ pub struct Sshd {
 impl Sshd {
     /// Starts one on 127.0.0.1; the lab's key opens root's account.
     pub fn here(lab: &Lab, more: &str) -> Result<Self> {
+        Self::prepared(lab, |_| Ok(more.to_owned()))
+    }
+
+    /// The same, with the configuration that is made of its folder, in which its host key and the keys that open
+    /// the account are by then.
+    pub fn prepared(lab: &Lab, more: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let seen = folder.path().to_owned();
         Self::start(lab, folder, &seen, Command::new("env"), ("127.0.0.1", "root"), more)
@@ -51,7 +57,8 @@ impl Sshd {
         let inside = rack.inside()?.as_raw_nonzero().to_string();
         enter.args(["-t", &inside, "-m", "-u", "-n", "-i", "-p", "-F", "--", "unshare", "-m"]);
         enter.args(["sh", "-ec", &format!("{mounts}\nexec env \"$@\""), "sh"]);
-        Self::start(lab, folder, &seen, enter, (rack.spec.address, rack.spec.user), more)
+        let account = (rack.spec.address, rack.spec.user);
+        Self::start(lab, folder, &seen, enter, account, |_| Ok(more.to_owned()))
     }
 
     fn start(
@@ -60,7 +67,7 @@ impl Sshd {
         seen: &Path,
         mut command: Command,
         (address, user): (&str, &'static str),
-        more: &str,
+        more: impl FnOnce(&Path) -> Result<String>,
     ) -> Result<Self> {
         open_to_all(folder.path())?;
         let at = |name: &str| folder.path().join(name);
@@ -70,6 +77,7 @@ impl Sshd {
         // Free on this machine, so most likely on a rack, too.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let (host, keys) = (seen.join("host"), seen.join("authorized"));
+        let more = more(folder.path())?;
         // sshd keeps the first value it meets.
         let config = format!(
             "{more}\nListenAddress {address}:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\

@@ -9,7 +9,7 @@ use freehold_core::{
     apply::{Reached, Report, propose, reach},
     config::{self, Inputs},
     events::Listener,
-    host::{self, ConnectOptions, Files, Guest, GuestTarget, Host},
+    host::{self, ConnectOptions, Files, Guest, GuestTarget, Host, Passphrases},
     model::{self, Fleet, HostName, Place, VmName},
     plan::{
         Draft, Goal, Held, Object, Plan, Proposals, Scope, Withheld, World, abandoned,
@@ -22,7 +22,7 @@ use freehold_core::{
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::{args::Args, decided::Decided, failure::Failure};
+use crate::{args::Args, decided::Decided, failure::Failure, passphrase::Person};
 
 /// The fleet and what stands beside it.
 pub(crate) struct Context {
@@ -51,6 +51,7 @@ impl Context {
             options: ConnectOptions {
                 ssh_config: args.ssh_config.clone(),
                 repo_known_hosts: known_hosts.exists().then_some(known_hosts),
+                passphrases: Passphrases::asked_by(Person),
                 ..ConnectOptions::default()
             },
             directory,

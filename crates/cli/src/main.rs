@@ -14,6 +14,7 @@ mod host;
 mod init;
 mod lock;
 mod onlook;
+mod passphrase;
 mod plan;
 mod screen;
 mod ssh;

@@ -12,6 +12,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::told;
 
+/// The progress that is shown, if any.
+static SHOWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
 /// Why data did not arrive.
 static LOST: OnceLock<String> = OnceLock::new();
 
@@ -35,6 +38,18 @@ pub(crate) fn lost() -> Option<&'static str> {
 /// Writes a line to stderr: everything else.
 pub(crate) fn say(text: &str) {
     drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Does something at the terminal while no progress is drawn there. Work goes on: who draws meanwhile
+/// draws nothing, and waits for nobody.
+pub(crate) fn in_peace<T>(act: impl FnOnce() -> T) -> T {
+    let shown = SHOWN.lock().expect("no holder panics").clone();
+    let Some(bars) = shown else { return act() };
+    drop(bars.clear());
+    bars.set_draw_target(ProgressDrawTarget::hidden());
+    let done = act();
+    bars.set_draw_target(ProgressDrawTarget::stderr());
+    done
 }
 
 /// Returns a number of things in words: `1 host`, `2 hosts`.
@@ -81,6 +96,9 @@ impl Screen {
         let live = std::io::stderr().is_terminal();
         let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bars = MultiProgress::with_draw_target(target);
+        if live {
+            *SHOWN.lock().expect("no holder panics") = Some(bars.clone());
+        }
         Self { bars, live, running: Mutex::default() }
     }
 

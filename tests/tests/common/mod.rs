@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where its world is not as it must be")]
 
 pub(crate) mod small;
+pub(crate) mod table;
 
 use std::{sync::OnceLock, time::Duration};
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::{
     Host, HostError, Stream,
     real::RealHost,
-    ssh::{Known, Ssh, SshOptions, Surroundings, guest_key},
+    ssh::{Known, Passphrases, Ssh, SshOptions, Surroundings, guest_key},
     transport::Transport,
     trouble::Trouble,
 };
@@ -18,6 +18,8 @@ pub struct ConnectOptions {
     pub ssh_config: Option<PathBuf>,
     /// The repository's `known_hosts`; where it knows a host, it alone decides.
     pub repo_known_hosts: Option<PathBuf>,
+    /// What unlocks key files; clones share what was unlocked.
+    pub passphrases: Passphrases,
     /// How long things may take.
     pub deadlines: Deadlines,
 }
@@ -51,6 +53,7 @@ pub(super) fn ssh_options(options: &ConnectOptions) -> SshOptions {
         repo: options.repo_known_hosts.clone(),
         through: None,
         deadline: options.deadlines.connect,
+        passphrases: options.passphrases.clone(),
         around: Surroundings::of_process(),
     }
 }

@@ -64,6 +64,7 @@ impl Guest {
                 repo: self.options.repo_known_hosts.clone(),
                 through: self.target.through.clone(),
                 deadline: self.options.deadlines.connect,
+                passphrases: self.options.passphrases.clone(),
                 around: Surroundings::of_process(),
             };
             let act = || format!("connect to {}", self.target.address);

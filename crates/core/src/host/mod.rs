@@ -42,6 +42,7 @@ pub use guest::{Guest, GuestTarget};
 pub use newcomer::{Newcomer, meet};
 pub use onlook::ReadOnly;
 pub use qcow2::ImageError;
+pub use ssh::{AskPassphrase, NoAnswer, Passphrases};
 
 use crate::model::{
     DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,

@@ -1,14 +1,13 @@
 //! Asks a guest's sshd for its host key, and goes no further.
 
 use std::{
-    borrow::Cow,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use russh::{
     Preferred, client,
-    keys::{Algorithm, PublicKey, PublicKeyOrCertificate},
+    keys::{PublicKey, PublicKeyOrCertificate},
 };
 use tokio::time::timeout;
 
@@ -16,7 +15,7 @@ use super::session::safe_algorithms;
 use crate::host::{Stream, trouble::Trouble};
 
 struct Look {
-    shown: Arc<Mutex<Option<PublicKey>>>,
+    shown: Arc<Mutex<Option<PublicKeyOrCertificate>>>,
 }
 
 impl client::Handler for Look {
@@ -26,12 +25,15 @@ impl client::Handler for Look {
         &mut self,
         shown: &PublicKeyOrCertificate,
     ) -> Result<bool, russh::Error> {
-        if let (PublicKeyOrCertificate::PublicKey { key, .. }, Ok(mut slot)) =
-            (shown, self.shown.lock())
-        {
-            let mut key = key.clone();
-            key.set_comment("");
-            *slot = Some(key);
+        if let Ok(mut slot) = self.shown.lock() {
+            *slot = Some(match shown {
+                PublicKeyOrCertificate::PublicKey { key, hash_alg } => {
+                    PublicKeyOrCertificate::PublicKey { key: key.clone(), hash_alg: *hash_alg }
+                }
+                PublicKeyOrCertificate::Certificate(one) => {
+                    PublicKeyOrCertificate::Certificate(one.clone())
+                }
+            });
         }
         // Not a login: we have seen what we came for.
         Ok(false)
@@ -43,19 +45,23 @@ pub(crate) async fn guest_key(
     stream: Box<dyn Stream>,
     deadline: Duration,
 ) -> Result<String, Trouble> {
-    let key = shown_key(stream, safe_algorithms().into(), deadline).await?;
-    key.to_openssh().map_err(Trouble::failed)
+    let preferred = Preferred { key: safe_algorithms().into(), ..Preferred::DEFAULT };
+    written(&shown_key(stream, preferred, deadline).await?.public_key())
 }
 
-/// Returns the key that an sshd proves to have, of one of these kinds; its comment is empty.
+/// Returns a key as `ssh-ed25519 AAAA…`, without its comment.
+pub(super) fn written(key: &PublicKey) -> Result<String, Trouble> {
+    PublicKey::from(key.key_data().clone()).to_openssh().map_err(Trouble::failed)
+}
+
+/// Returns what an sshd proves to have, a key or a certificate of one, of the kinds that are preferred.
 pub(super) async fn shown_key(
     stream: Box<dyn Stream>,
-    kinds: Cow<'static, [Algorithm]>,
+    preferred: Preferred,
     deadline: Duration,
-) -> Result<PublicKey, Trouble> {
+) -> Result<PublicKeyOrCertificate, Trouble> {
     let shown = Arc::new(Mutex::new(None));
     let look = Look { shown: Arc::clone(&shown) };
-    let preferred = Preferred { key: kinds, ..Preferred::DEFAULT };
     let config = Arc::new(client::Config { preferred, ..client::Config::default() });
     let result = timeout(deadline, client::connect_stream(config, stream, look)).await;
     let shown = shown.lock().ok().and_then(|mut shown| shown.take());

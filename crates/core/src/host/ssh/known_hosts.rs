@@ -1,4 +1,5 @@
-//! Reads files of known host keys: `[host]:port`, hashed names, patterns, `@revoked`.
+//! Reads files of known host keys: `[host]:port`, hashed names, patterns, `@cert-authority`, `@revoked`;
+//! and files of keys that no host may have.
 
 use std::{
     fmt,
@@ -19,7 +20,18 @@ use super::pattern::matches_host;
 pub(crate) struct KnownKey {
     pub(crate) key: PublicKey,
     pub(crate) place: Place,
-    pub(crate) revoked: bool,
+    pub(crate) role: Role,
+}
+
+/// What a key in a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The host's own.
+    Host,
+    /// Of an authority whose certificates count for the host.
+    Authority,
+    /// Nobody's any more.
+    Revoked,
 }
 
 /// A line of a file.
@@ -59,19 +71,42 @@ fn keys_of(text: &str, file: &Path, name: &str) -> Vec<KnownKey> {
             continue;
         }
         // A kind of key unknown to us is no error: OpenSSH passes over such lines, too.
-        let Ok(entry) = line.parse::<Entry>() else { continue };
-        let revoked = match entry.marker() {
-            Some(Marker::CertAuthority) => continue,
-            Some(Marker::Revoked) => true,
-            None => false,
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Ok(entry) = words.join(" ").parse::<Entry>() else { continue };
+        let role = match entry.marker() {
+            Some(Marker::CertAuthority) => Role::Authority,
+            Some(Marker::Revoked) => Role::Revoked,
+            None => Role::Host,
         };
         if names(entry.host_patterns(), name) {
             let place = Place { file: file.to_owned(), line: index + 1 };
-            keys.push(KnownKey { key: entry.public_key().clone(), place, revoked });
+            keys.push(KnownKey { key: entry.public_key().clone(), place, role });
         }
     }
     keys
 }
+
+/// Reads a file of public keys, one a line (`RevokedHostKeys`). OpenSSH refuses every host where it cannot
+/// be read, and so do we.
+pub(crate) fn revoked_in(file: &Path) -> Result<Vec<KnownKey>, String> {
+    let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
+    if bytes.starts_with(KRL) {
+        return Err("it is a key revocation list of ssh-keygen -k, which is not supported yet; \
+                    list the public keys, one a line"
+            .to_owned());
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let keys = text.lines().enumerate().filter_map(|(index, line)| {
+        let words: Vec<&str> = line.split_whitespace().take(2).collect();
+        let key = words.join(" ").parse().ok()?;
+        let place = Place { file: file.to_owned(), line: index + 1 };
+        Some(KnownKey { key, place, role: Role::Revoked })
+    });
+    Ok(keys.collect())
+}
+
+/// How a key revocation list begins.
+const KRL: &[u8] = b"SSHKRL\n";
 
 fn names(patterns: &HostPatterns, name: &str) -> bool {
     match patterns {
@@ -121,8 +156,11 @@ mod tests {
 
     #[test]
     fn knows_markers() {
-        assert!(found(&format!("@revoked rack1 {KEY}"), "rack1", 22)[0].revoked);
-        assert!(found(&format!("@cert-authority *.lan {KEY}"), "a.lan", 22).is_empty());
+        let role = |line: String, name| found(&line, name, 22)[0].role;
+        assert_eq!(role(format!("@revoked rack1 {KEY}"), "rack1"), Role::Revoked);
+        assert_eq!(role(format!("@cert-authority *.lan {KEY}"), "a.lan"), Role::Authority);
+        assert_eq!(role(format!("@cert-authority\t*.lan   {KEY}"), "a.lan"), Role::Authority);
+        assert!(found(&format!("@cert-authority *.lan {KEY}"), "b", 22).is_empty());
         assert!(found("rack1 ssh-future AAAA", "rack1", 22).is_empty());
     }
 }

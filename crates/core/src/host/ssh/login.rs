@@ -1,110 +1,168 @@
-//! Logs in with the agent's keys and with key files; never with a password.
-
-use std::{path::Path, sync::Arc};
+//! Logs in with keys and certificates, the agent's and files'; never with a password.
 
 use russh::{
+    MethodKind, MethodSet,
     client::{AuthResult, Handle},
-    keys::{
-        Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey, decode_secret_key,
-        load_public_key,
-    },
+    keys::HashAlg,
 };
 
-use super::{agent, config::Route, session::Client};
+use super::{
+    agent::{self, Agent},
+    config::Route,
+    identities::{Holder, Identity, Shown, identities},
+    passphrases::Passphrases,
+    patience::Patience,
+    session::Client,
+    signer::{Pen, SignError},
+};
 use crate::host::{HostErrorKind, trouble::Trouble};
 
 /// Logs in, or says everything that was tried.
-pub(super) async fn login(handle: &mut Handle<Client>, route: &Route) -> Result<(), Trouble> {
-    let mut attempt = Attempt { handle, user: &route.user, tried: Vec::new(), offered: Vec::new() };
-    if attempt.agent(route).await? || attempt.files(route).await? {
-        return Ok(());
-    }
-    let tried = match attempt.tried.as_slice() {
-        [] => "there was no key to try".to_owned(),
-        tried => format!("tried: {}", tried.join("; ")),
+pub(super) async fn login(
+    handle: &mut Handle<Client>,
+    route: &Route,
+    (passphrases, patience): (&Passphrases, &Patience),
+) -> Result<(), Trouble> {
+    let mut tried = Vec::new();
+    let mut agent = agent_of(handle, route, &mut tried).await;
+    let held = agent.as_mut().map(|agent| std::mem::take(&mut agent.held)).unwrap_or_default();
+    let (identities, left_out) = identities(route, held);
+    tried.extend(left_out);
+    let passphrases =
+        if route.asks_nobody { passphrases.asking_nobody() } else { passphrases.clone() };
+    let mut attempt = Attempt {
+        handle,
+        route,
+        agent,
+        passphrases,
+        patience,
+        tried,
+        takes: None,
+        wants_more: false,
     };
-    let user = &route.user;
-    Err(Trouble::new(HostErrorKind::Login, format!("no login as {user}: {tried}"))
-        .hint("add a key to your SSH agent, or name one with IdentityFile in ~/.ssh/config"))
+    for identity in identities {
+        if attempt.offer(identity).await? {
+            return Ok(());
+        }
+        attempt.still_there()?;
+    }
+    Err(attempt.failed())
+}
+
+async fn agent_of(
+    handle: &Handle<Client>,
+    route: &Route,
+    tried: &mut Vec<String>,
+) -> Option<Agent> {
+    let socket = route.agent.as_ref()?;
+    match agent::ask(socket, handle.agent_session_binding()).await {
+        Ok(agent) => {
+            if agent.held.is_empty() {
+                tried.push("the agent (it holds no key)".to_owned());
+            }
+            Some(agent)
+        }
+        Err(error) => {
+            tried.push(format!("the agent at {} ({error})", socket.display()));
+            None
+        }
+    }
 }
 
 struct Attempt<'a> {
     handle: &'a mut Handle<Client>,
-    user: &'a str,
+    route: &'a Route,
+    agent: Option<Agent>,
+    passphrases: Passphrases,
+    patience: &'a Patience,
     /// What did not work, in words.
     tried: Vec<String>,
-    /// Keys the host has refused: it counts tries.
-    offered: Vec<PublicKey>,
+    /// What the host last said that it takes.
+    takes: Option<MethodSet>,
+    /// Whether a key was right, and not enough.
+    wants_more: bool,
 }
 
 impl Attempt<'_> {
-    async fn agent(&mut self, route: &Route) -> Result<bool, Trouble> {
-        let Some(socket) = &route.agent else { return Ok(false) };
-        let mut agent = match agent::ask(socket).await {
-            Ok(agent) => agent,
-            Err(error) => {
-                self.tried.push(format!("the agent at {} ({error})", socket.display()));
+    /// Shows the host a key; only of one that it would take something is signed.
+    async fn offer(&mut self, mut identity: Identity) -> Result<bool, Trouble> {
+        let mut opened = None;
+        if let (Shown::Hidden, Holder::File(file)) = (&identity.shown, &identity.holder) {
+            match self.passphrases.unlocked(file, self.patience).await {
+                Ok(key) => {
+                    identity.shown = Shown::Key(key.public_key().clone());
+                    opened = Some(key);
+                }
+                Err(why) => {
+                    self.tried.push(format!("{} ({why})", identity.name));
+                    return Ok(false);
+                }
+            }
+        }
+        let hash = match self.hash_for(&identity.shown).await? {
+            Ok(hash) => hash,
+            Err(why) => {
+                self.tried.push(format!("{} ({why})", identity.described()));
                 return Ok(false);
             }
         };
-        let named: Vec<PublicKey> = route.identities.iter().filter_map(|f| public_of(f)).collect();
-        let is_named = |key: &PublicKey| named.iter().any(|one| one.key_data() == key.key_data());
-        agent.keys.retain(|(key, _)| !route.identities_only || is_named(key));
-        agent.keys.sort_by_key(|(key, _)| !is_named(key));
-        if agent.keys.is_empty() {
-            self.tried.push("the agent (it holds no fitting key)".to_owned());
-        }
-        for (key, comment) in std::mem::take(&mut agent.keys) {
-            let hash = self.hash_for(&key).await?;
-            let user = self.user.to_owned();
-            let answer = self
-                .handle
-                .authenticate_publickey_with(user, key.clone(), hash, &mut agent.client)
-                .await;
-            match answer {
-                Ok(AuthResult::Success) => return Ok(true),
-                Ok(AuthResult::Failure { .. }) => {
-                    self.refused(&key, &format!("agent key {comment}"));
-                }
-                Err(error) => self.tried.push(format!("agent key {comment} ({error})")),
+        let described = identity.described();
+        let mut pen = match (identity.holder, opened, &mut self.agent) {
+            (_, Some(key), _) => Pen::Key(key),
+            (Holder::File(file), None, _) => Pen::File(file, &self.passphrases, self.patience),
+            (Holder::Agent(held), None, Some(agent)) => Pen::Agent(&mut agent.client, held),
+            (Holder::Agent(_), None, None) => return Ok(false),
+        };
+        let user = self.route.user.clone();
+        let answer = match identity.shown {
+            Shown::Key(key) => {
+                self.handle.authenticate_publickey_with(user, key, hash, &mut pen).await
             }
-            self.still_there()?;
-        }
-        Ok(false)
+            Shown::Certificate(one) => {
+                self.handle.authenticate_certificate_with(user, *one, hash, &mut pen).await
+            }
+            Shown::Hidden => return Ok(false),
+        };
+        Ok(self.answered(answer, &described))
     }
 
-    async fn files(&mut self, route: &Route) -> Result<bool, Trouble> {
-        for file in &route.identities {
-            let name = file.display();
-            let key = match read_key(file) {
-                Ok(Some(key)) => key,
-                Ok(None) => continue,
-                Err(why) => {
-                    self.tried.push(format!("{name} ({why})"));
-                    continue;
-                }
-            };
-            let public = key.public_key().clone();
-            if self.offered.iter().any(|one| one.key_data() == public.key_data()) {
-                continue;
+    fn answered(&mut self, answer: Result<AuthResult, SignError>, described: &str) -> bool {
+        match answer {
+            Ok(AuthResult::Success) => return true,
+            Ok(AuthResult::Failure { partial_success: true, remaining_methods }) => {
+                self.tried.push(format!("{described} (good, but the host wants more)"));
+                self.takes = Some(remaining_methods);
+                self.wants_more = true;
             }
-            let hash = self.hash_for(&public).await?;
-            let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-            let user = self.user.to_owned();
-            match self.handle.authenticate_publickey(user, key).await {
-                Ok(AuthResult::Success) => return Ok(true),
-                Ok(AuthResult::Failure { .. }) => self.refused(&public, &name.to_string()),
-                Err(error) => self.tried.push(format!("{name} ({error})")),
+            Ok(AuthResult::Failure { remaining_methods, .. }) => {
+                self.tried.push(format!("{described} (refused)"));
+                self.takes = Some(remaining_methods);
             }
-            self.still_there()?;
+            Err(error) => self.tried.push(format!("{described} ({error})")),
         }
-        Ok(false)
+        false
     }
 
-    fn refused(&mut self, key: &PublicKey, name: &str) {
-        let fingerprint = key.fingerprint(HashAlg::Sha256);
-        self.tried.push(format!("{name} {fingerprint} (refused)"));
-        self.offered.push(key.clone());
+    /// Returns what an RSA key is to sign with; the inner error says why a key is of no use. The server
+    /// says which RSA signatures it takes; asking costs nothing for other keys.
+    async fn hash_for(&self, shown: &Shown) -> Result<Result<Option<HashAlg>, String>, Trouble> {
+        let accepted = |hash| self.route.algorithms.user_keys.contains(&shown.algorithm(hash));
+        if !shown.is_rsa() {
+            let why = "its kind is not among PubkeyAcceptedAlgorithms".to_owned();
+            return Ok(if accepted(HashAlg::Sha512) { Ok(None) } else { Err(why) });
+        }
+        let best = self.handle.best_supported_rsa_hash().await.map_err(Trouble::unreachable)?;
+        if best == Some(None) {
+            return Ok(Err("the host takes RSA with SHA-1 only, which is broken".to_owned()));
+        }
+        // A host that knows SHA-512 knows SHA-256: both came at once.
+        let known = match best.flatten() {
+            Some(HashAlg::Sha256) => vec![HashAlg::Sha256],
+            _ => vec![HashAlg::Sha512, HashAlg::Sha256],
+        };
+        let hash = known.into_iter().find(|hash| accepted(*hash));
+        let why = || "RSA is not among PubkeyAcceptedAlgorithms".to_owned();
+        Ok(hash.map(Some).ok_or_else(why))
     }
 
     /// sshd hangs up after a number of refused keys (`MaxAuthTries`).
@@ -117,38 +175,21 @@ impl Attempt<'_> {
             .hint("name the right key with IdentityFile and set IdentitiesOnly in ~/.ssh/config"))
     }
 
-    /// The server says which RSA signatures it takes; asking costs nothing for other keys.
-    async fn hash_for(&self, key: &PublicKey) -> Result<Option<HashAlg>, Trouble> {
-        if !matches!(key.algorithm(), Algorithm::Rsa { .. }) {
-            return Ok(None);
-        }
-        let best = self.handle.best_supported_rsa_hash().await.map_err(Trouble::unreachable)?;
-        Ok(best.flatten().or(Some(HashAlg::Sha512)))
-    }
-}
-
-/// Returns the public half of a key file: of `FILE.pub`, or of a file that is public itself.
-fn public_of(file: &Path) -> Option<PublicKey> {
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".pub");
-    load_public_key(Path::new(&beside)).or_else(|_| load_public_key(file)).ok()
-}
-
-/// Reads a private key; `None` where there is no file, or only the agent has it.
-fn read_key(file: &Path) -> Result<Option<PrivateKey>, String> {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    if text.parse::<PublicKey>().is_ok() {
-        return Ok(None);
-    }
-    match decode_secret_key(&text, None) {
-        Ok(key) => Ok(Some(key)),
-        Err(russh::keys::Error::KeyIsEncrypted) => {
-            Err("it is encrypted: add it to an SSH agent".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
+    fn failed(&self) -> Trouble {
+        let tried = match self.tried.as_slice() {
+            [] => "there was no key to try".to_owned(),
+            tried => format!("tried: {}", tried.join("; ")),
+        };
+        let user = &self.route.user;
+        let other = self.takes.as_ref().filter(|takes| {
+            self.wants_more || !takes.is_empty() && !takes.contains(&MethodKind::PublicKey)
+        });
+        let takes = other.map(|takes| {
+            let names: Vec<&str> = takes.iter().map(Into::into).collect();
+            format!("; the host asks for {}, and freehold logs in with keys only", names.join(", "))
+        });
+        let why = format!("no login as {user}: {tried}{}", takes.unwrap_or_default());
+        Trouble::new(HostErrorKind::Login, why)
+            .hint("add a key to your SSH agent, or name one with IdentityFile in ~/.ssh/config")
     }
 }

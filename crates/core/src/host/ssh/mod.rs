@@ -3,16 +3,24 @@
 //! Knows nothing of libvirt. The only place that talks to `russh`.
 
 mod agent;
+mod bound;
+mod certificate;
 mod config;
+mod cord;
 mod exec;
 mod guest;
+mod identities;
+mod keyfile;
 mod known_hosts;
 mod login;
+mod passphrases;
+mod patience;
 mod pattern;
 mod probe;
 mod prompt;
 mod proxy;
 mod session;
+mod signer;
 mod verify;
 
 use std::{fmt, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
@@ -20,6 +28,7 @@ use std::{fmt, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 use russh::{ChannelOpenFailure, client::Handle};
 use tokio::sync::{Mutex, Semaphore};
 
+pub use self::passphrases::{AskPassphrase, NoAnswer, Passphrases};
 use self::{config::Route, session::Client};
 pub(crate) use self::{
     config::Surroundings,
@@ -45,8 +54,10 @@ pub(crate) struct SshOptions {
     pub(crate) repo: Option<PathBuf>,
     /// A host to reach it through where it does not answer from here.
     pub(crate) through: Option<Arc<dyn Host>>,
-    /// How long connecting and logging in may take together.
+    /// How long connecting and logging in may take together, but for questions to a person.
     pub(crate) deadline: Duration,
+    /// What unlocks key files.
+    pub(crate) passphrases: Passphrases,
     pub(crate) around: Surroundings,
 }
 
@@ -92,7 +103,8 @@ impl Ssh {
         if let Some(handle) = live.as_ref().filter(|handle| !handle.is_closed()) {
             return Ok(Arc::clone(handle));
         }
-        let handle = Arc::new(session::connect(&self.route, &self.options).await?);
+        let connecting = Box::pin(session::connect(&self.route, &self.options));
+        let handle = Arc::new(connecting.await?);
         *live = Some(Arc::clone(&handle));
         Ok(handle)
     }

@@ -1,15 +1,18 @@
 //! What is asked of a way and of an sshd before anything is done over them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use russh::{ChannelMsg, keys::HashAlg};
 use tokio::time::timeout;
 
 use super::{
     Known, Ssh, SshOptions, config,
-    guest::shown_key,
+    guest::{shown_key, written},
     proxy::Way,
-    session::{dial, host_key_trouble, safe_algorithms},
+    session::{dial, host_key_trouble, preferred},
     verify::{HostKeyError, kind_of, known_host},
 };
 use crate::{host::trouble::Trouble, model::SshTarget};
@@ -69,21 +72,22 @@ pub(crate) async fn host_key(
         Known::Files(repo) => repo.as_ref(),
         Known::Only(_) => None,
     };
-    let known = known_host(&route.known_as, repo, &route.known_hosts).map_err(refused)?;
+    let known = known_host(&route, repo).map_err(refused)?;
     let Way { stream, said } = dial(&route, options).await?;
-    let kinds = known.algorithms(&safe_algorithms());
+    let kinds = preferred(&known, &route.algorithms);
     let shown = match (shown_key(stream, kinds, options.deadline).await, said) {
         (Err(trouble), Some(said)) => return Err(trouble.after(&said.last().await)),
         (shown, _) => shown?,
     };
-    let known = match known.verify(&shown) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let known = match known.verify(&shown, now) {
         Ok(()) => known.place_of(&shown).map(ToString::to_string),
         Err(HostKeyError::Unknown { .. }) => None,
         Err(error) => return Err(refused(error)),
     };
-    let fingerprint = shown.fingerprint(HashAlg::Sha256).to_string();
-    let key = shown.to_openssh().map_err(Trouble::failed)?;
-    Ok(ShownKey { key, fingerprint, kind: kind_of(&shown), known })
+    let key = shown.public_key();
+    let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+    Ok(ShownKey { key: written(&key)?, fingerprint, kind: kind_of(&key), known })
 }
 
 impl Ssh {

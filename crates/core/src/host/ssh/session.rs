@@ -3,20 +3,23 @@
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use russh::{
-    ChannelOpenFailure, Preferred, cipher,
-    client::{self, Handle},
+    ChannelOpenFailure, Names, Preferred, cipher,
+    client::{self, Handle, Session},
     compression,
-    keys::PublicKeyOrCertificate,
+    keys::{PublicKeyOrCertificate, agent::AgentSessionBinding},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{
-    Known, SshOptions,
-    config::{Alive, Route, Via},
+    Known, SshOptions, bound,
+    config::{Algorithms, Alive, Route, Via},
+    cord::{Cord, WORDY},
     login,
+    patience::Patience,
     prompt::Prompt,
     proxy::{self, Way},
     verify::{HostKeyError, KnownHost, known_host},
@@ -31,12 +34,22 @@ enum Verdict {
     Unasked,
     Verified,
     Refused(HostKeyError),
+    /// Somebody in the middle may have taken out the first messages (CVE-2023-48795).
+    NotStrict,
 }
 
 /// Our side of a connection: verifies the host, accepts nothing that it opens.
 pub(crate) struct Client {
     known: KnownHost,
     verdict: Arc<Mutex<Verdict>>,
+}
+
+impl Client {
+    fn found(&self, verdict: Verdict) {
+        if let Ok(mut slot) = self.verdict.lock() {
+            *slot = verdict;
+        }
+    }
 }
 
 impl client::Handler for Client {
@@ -46,16 +59,24 @@ impl client::Handler for Client {
         &mut self,
         shown: &PublicKeyOrCertificate,
     ) -> Result<bool, russh::Error> {
-        let result = match shown {
-            PublicKeyOrCertificate::PublicKey { key, .. } => self.known.verify(key),
-            PublicKeyOrCertificate::Certificate(_) => Err(HostKeyError::Certificate),
-        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let result = self.known.verify(shown, now);
         let good = result.is_ok();
-        let verdict = result.map_or_else(Verdict::Refused, |()| Verdict::Verified);
-        if let Ok(mut slot) = self.verdict.lock() {
-            *slot = verdict;
-        }
+        self.found(result.map_or_else(Verdict::Refused, |()| Verdict::Verified));
         Ok(good)
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &Names,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        if names.strict_kex() {
+            return Ok(());
+        }
+        self.found(Verdict::NotStrict);
+        Err(russh::Error::KexInit)
     }
 }
 
@@ -66,14 +87,30 @@ pub(super) async fn connect(
 ) -> Result<Handle<Client>, Trouble> {
     let place = route.place();
     let Way { stream, said } = dial(route, options).await?;
-    let connected = timeout(options.deadline, connect_over(stream, route, options)).await;
-    let connected = connected.unwrap_or_else(|_| {
-        let seconds = options.deadline.as_secs();
-        Err(Trouble::unreachable(format!("{place} did not answer within {seconds} s")))
-    });
+    let (cord, knife) = Cord::of(stream);
+    let patience = Patience::of(options.deadline);
+    let connected = tokio::select! {
+        connected = connect_over(Box::new(cord), route, options, &patience) => connected,
+        () = patience.spent() => {
+            let seconds = options.deadline.as_secs();
+            Err(Trouble::unreachable(format!("{place} did not answer within {seconds} s")))
+        }
+    };
     match (connected, said) {
-        (Err(trouble), Some(said)) => Err(trouble.after(&said.last().await)),
-        (connected, _) => connected,
+        (Ok(handle), _) => {
+            knife.let_go();
+            Ok(handle)
+        }
+        (Err(_), _) if knife.was_too_much() => {
+            let most = WORDY >> 10;
+            Err(Trouble::unreachable(format!("{place} said more than {most} KiB before the login")))
+        }
+        (Err(trouble), Some(said)) => {
+            // A command on the way ends with its conversation.
+            drop(knife);
+            Err(trouble.after(&said.last().await))
+        }
+        (Err(trouble), None) => Err(trouble),
     }
 }
 
@@ -81,23 +118,28 @@ async fn connect_over(
     stream: Box<dyn Stream>,
     route: &Route,
     options: &SshOptions,
+    patience: &Patience,
 ) -> Result<Handle<Client>, Trouble> {
     let host_key = |error: HostKeyError| host_key_trouble(error, route);
-    let known = match &options.known {
-        Known::Only(key) => KnownHost::only(&route.known_as, key),
-        Known::Files(repo) => known_host(&route.known_as, repo.as_ref(), &route.known_hosts),
+    let (known, algorithms) = match &options.known {
+        Known::Only(key) => (KnownHost::only(&route.known_as, key), &Algorithms::usual()),
+        Known::Files(repo) => (known_host(route, repo.as_ref()), &route.algorithms),
     };
     let known = known.map_err(host_key)?;
     let place = route.place();
     let verdict = Arc::new(Mutex::new(Verdict::default()));
-    let settings = Arc::new(settings(&known, route.alive));
+    let settings = Arc::new(settings(&known, algorithms, route.alive));
     let client = Client { known, verdict: Arc::clone(&verdict) };
     let connected = client::connect_stream(settings, stream, client).await;
     let verdict = verdict.lock().map(|verdict| verdict.clone()).unwrap_or_default();
     match (verdict, connected) {
         (Verdict::Refused(error), _) => Err(host_key(error)),
+        (Verdict::NotStrict, _) => Err(too_weak("its sshd knows no strict key exchange")),
+        (Verdict::Verified, Ok(handle)) if signed_with_sha1(&handle) => {
+            Err(too_weak("its sshd signed the key exchange with SHA-1"))
+        }
         (Verdict::Verified, Ok(mut handle)) => {
-            login::login(&mut handle, route).await?;
+            Box::pin(login::login(&mut handle, route, (&options.passphrases, patience))).await?;
             Ok(handle)
         }
         (Verdict::Unasked, Ok(_)) => {
@@ -116,6 +158,17 @@ pub(super) fn host_key_trouble(error: HostKeyError, route: &Route) -> Trouble {
     } else {
         trouble
     }
+}
+
+fn too_weak(why: &str) -> Trouble {
+    Trouble::failed(why.to_owned())
+        .hint("update the host's sshd: OpenSSH 9.6, or your distribution's fix of CVE-2023-48795")
+}
+
+/// What was agreed on is one thing, what the host did another: russh 0.65 takes any RSA signature.
+fn signed_with_sha1(handle: &Handle<Client>) -> bool {
+    let signature = handle.agent_session_binding().map(AgentSessionBinding::signature);
+    signature.is_some_and(|signature| signature.starts_with(b"\0\0\0\x07ssh-rsa"))
 }
 
 /// Opens what the conversation goes over.
@@ -159,8 +212,7 @@ async fn through(hop: &Route, route: &Route, options: &SshOptions) -> Result<Way
 async fn from_here(route: &Route, options: &SshOptions) -> Result<Way, Trouble> {
     let place = route.place();
     let limit = route.connect_timeout.unwrap_or(options.deadline / 3);
-    let connect = timeout(limit, TcpStream::connect((&*route.host, route.port)));
-    let here = match connect.await {
+    let here = match timeout(limit, bound::connect(route)).await {
         Ok(Ok(tcp)) => return Prompt::of(tcp).map(Way::of).map_err(Trouble::unreachable),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", limit.as_secs()),
@@ -176,15 +228,8 @@ async fn from_here(route: &Route, options: &SshOptions) -> Result<Way, Trouble> 
 
 /// Measured with an upload of 387 MB (russh 0.65.1): 310 MB/s with the default cipher and window,
 /// 450 to 520 with these.
-fn settings(known: &KnownHost, alive: Alive) -> client::Config {
-    let ciphers = [cipher::AES_128_GCM, cipher::AES_256_GCM];
-    let others = Preferred::DEFAULT.cipher.iter().filter(|name| !ciphers.contains(name)).copied();
-    let preferred = Preferred {
-        cipher: ciphers.into_iter().chain(others).collect(),
-        key: known.algorithms(&safe_algorithms()),
-        compression: Cow::Borrowed(&[compression::NONE]),
-        ..Preferred::DEFAULT
-    };
+fn settings(known: &KnownHost, algorithms: &Algorithms, alive: Alive) -> client::Config {
+    let preferred = preferred(known, algorithms);
     client::Config {
         preferred,
         window_size: 16 << 20,
@@ -195,6 +240,19 @@ fn settings(known: &KnownHost, alive: Alive) -> client::Config {
         keepalive_max: alive.most,
         nodelay: true,
         ..client::Config::default()
+    }
+}
+
+/// What we want to agree on with a host.
+pub(super) fn preferred(known: &KnownHost, algorithms: &Algorithms) -> Preferred {
+    let ciphers = [cipher::AES_128_GCM, cipher::AES_256_GCM];
+    let others = Preferred::DEFAULT.cipher.iter().filter(|name| !ciphers.contains(name)).copied();
+    Preferred {
+        cipher: ciphers.into_iter().chain(others).collect(),
+        key: known.algorithms(&algorithms.host_keys).into(),
+        host_key_certificates: known.certificates(&algorithms.host_keys).into(),
+        compression: Cow::Borrowed(&[compression::NONE]),
+        ..Preferred::DEFAULT
     }
 }
 

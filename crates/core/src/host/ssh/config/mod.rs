@@ -3,7 +3,9 @@
 //! What we do not honour and what would change where we end up is refused by name; an option that
 //! only tunes a session is passed over.
 
+mod algorithms;
 mod reader;
+mod times;
 mod tokens;
 mod words;
 
@@ -12,8 +14,11 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::{algorithms::CERTIFICATE, times::Alive};
 use self::{
+    algorithms::{AUTHORITIES, HOST_KEYS, USER_KEYS, listed},
     reader::{Reader, Value, is_off},
+    times::{alive, seconds},
     tokens::{Tokens, with_variables},
 };
 use super::known_hosts::written;
@@ -28,22 +33,71 @@ pub(crate) struct Route {
     pub(crate) user: String,
     /// What leads there, where it is no connection from here.
     pub(crate) via: Option<Via>,
+    /// The address or interface of this machine to connect from.
+    pub(crate) from: Option<Bound>,
     /// The name its key is known by, as files of known keys write it.
     pub(crate) known_as: String,
+    /// The name its certificate must be for.
+    pub(crate) called: String,
     /// Key files to try; the usual ones when none is named.
     pub(crate) identities: Vec<PathBuf>,
+    /// Certificates of keys; when none is named, those beside the key files.
+    pub(crate) certificates: Vec<PathBuf>,
     /// Whether the agent's other keys are left out.
     pub(crate) identities_only: bool,
     /// The agent's socket.
     pub(crate) agent: Option<PathBuf>,
+    /// Whether nobody is asked for a passphrase.
+    pub(crate) asks_nobody: bool,
     /// The user's files of known keys, then the system's.
     pub(crate) known_hosts: Vec<PathBuf>,
+    /// A file of keys that no host may have.
+    pub(crate) revoked_keys: Option<PathBuf>,
+    pub(crate) algorithms: Algorithms,
     /// Set when `StrictHostKeyChecking` asks for less than we do.
     pub(crate) lax_checking: bool,
     /// How long `ConnectTimeout` allows.
     pub(crate) connect_timeout: Option<Duration>,
     /// How often, and how many times, a silent host is asked whether it is there.
     pub(crate) alive: Alive,
+}
+
+/// The algorithms that may be used, by name, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Algorithms {
+    /// What the host proves itself with.
+    pub(crate) host_keys: Vec<String>,
+    /// What logs in.
+    pub(crate) user_keys: Vec<String>,
+    /// What authorities sign certificates with.
+    pub(crate) authorities: Vec<String>,
+}
+
+impl Algorithms {
+    fn of(reader: &Reader<'_>) -> Result<Self, SshConfigError> {
+        Ok(Self {
+            host_keys: listed(reader.value("hostkeyalgorithms"), &HOST_KEYS)?,
+            user_keys: listed(reader.value("pubkeyacceptedalgorithms"), &USER_KEYS)?,
+            authorities: listed(reader.value("casignaturealgorithms"), &AUTHORITIES)?,
+        })
+    }
+
+    /// Returns all that we know.
+    pub(crate) fn usual() -> Self {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            host_keys: owned(&HOST_KEYS),
+            user_keys: owned(&USER_KEYS),
+            authorities: owned(&AUTHORITIES),
+        }
+    }
+}
+
+/// `BindAddress` or `BindInterface`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Bound {
+    Address(String),
+    Interface(String),
 }
 
 /// What leads to a host that is not connected to from here.
@@ -53,13 +107,6 @@ pub(crate) enum Via {
     Jump(Box<Route>),
     /// A command's input and output (`ProxyCommand`), for this shell.
     Command { shell: PathBuf, command: String },
-}
-
-/// `ServerAliveInterval` and `ServerAliveCountMax`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Alive {
-    pub(crate) interval: Duration,
-    pub(crate) most: usize,
 }
 
 impl Route {
@@ -119,16 +166,8 @@ impl Surroundings {
 }
 
 /// Options that would lead elsewhere, or make another key the right one.
-const REFUSED: [&str; 8] = [
-    "certificatefile",
-    "knownhostscommand",
-    "pkcs11provider",
-    "bindaddress",
-    "bindinterface",
-    "revokedhostkeys",
-    "canonicalizehostname",
-    "proxyusefdpass",
-];
+const REFUSED: [&str; 4] =
+    ["knownhostscommand", "pkcs11provider", "canonicalizehostname", "proxyusefdpass"];
 
 /// How many hosts may lead to one another.
 const HOPS: usize = 8;
@@ -179,32 +218,24 @@ impl Finder<'_> {
             Lead::OfItsOwn(depth) => self.via(&reader, &tokens, depth)?,
             Lead::OverTheOneBefore => None,
         };
-        let identities = match reader.identities() {
-            [] => ["id_ed25519", "id_ecdsa", "id_rsa"]
-                .map(|name| self.around.home.join(".ssh").join(name))
-                .to_vec(),
-            values => self.paths(values, &tokens)?,
-        };
-        let mut known_hosts = match reader.value("userknownhostsfile") {
-            Some(value) => self.paths(std::slice::from_ref(value), &tokens)?,
-            None => ["known_hosts", "known_hosts2"]
-                .map(|name| self.around.home.join(".ssh").join(name))
-                .to_vec(),
-        };
-        known_hosts.extend(match reader.value("globalknownhostsfile") {
-            Some(value) => self.paths(std::slice::from_ref(value), &tokens)?,
-            None => ["ssh_known_hosts", "ssh_known_hosts2"]
-                .map(|name| self.around.system.join(name))
-                .to_vec(),
-        });
         let lax = reader.value("stricthostkeychecking").map(|value| value.first().to_lowercase());
+        let revoked = reader.value("revokedhostkeys").filter(|value| !value.is_none());
+        keys_may_log_in(&reader)?;
         Ok(Route {
             via,
+            from: bound(&reader),
             known_as: alias.clone().unwrap_or_else(|| written(&host, port)),
-            identities,
+            called: alias.clone().unwrap_or_else(|| host.clone()),
+            identities: self.identities(&reader, &tokens)?,
+            certificates: self.paths(reader.all("certificatefile"), &tokens)?,
             identities_only: reader.value("identitiesonly").is_some_and(|value| !value.is_off()),
             agent: self.agent(&reader, &tokens)?,
-            known_hosts,
+            asks_nobody: reader.value("batchmode").is_some_and(|value| !value.is_off()),
+            known_hosts: self.known_hosts(&reader, &tokens)?,
+            revoked_keys: revoked
+                .map(|value| self.path(value.first(), value, &tokens))
+                .transpose()?,
+            algorithms: Algorithms::of(&reader)?,
             lax_checking: matches!(lax.as_deref(), Some("no" | "off" | "accept-new")),
             connect_timeout: seconds(&reader, "connecttimeout")?,
             alive: alive(&reader)?,
@@ -212,6 +243,39 @@ impl Finder<'_> {
             port,
             user,
         })
+    }
+
+    fn identities(
+        &self,
+        reader: &Reader<'_>,
+        tokens: &Tokens<'_>,
+    ) -> Result<Vec<PathBuf>, SshConfigError> {
+        match reader.all("identityfile") {
+            [] => Ok(["id_rsa", "id_ecdsa", "id_ed25519"]
+                .map(|name| self.around.home.join(".ssh").join(name))
+                .to_vec()),
+            values => self.paths(values, tokens),
+        }
+    }
+
+    fn known_hosts(
+        &self,
+        reader: &Reader<'_>,
+        tokens: &Tokens<'_>,
+    ) -> Result<Vec<PathBuf>, SshConfigError> {
+        let mut files = match reader.value("userknownhostsfile") {
+            Some(value) => self.paths(std::slice::from_ref(value), tokens)?,
+            None => ["known_hosts", "known_hosts2"]
+                .map(|name| self.around.home.join(".ssh").join(name))
+                .to_vec(),
+        };
+        files.extend(match reader.value("globalknownhostsfile") {
+            Some(value) => self.paths(std::slice::from_ref(value), tokens)?,
+            None => ["ssh_known_hosts", "ssh_known_hosts2"]
+                .map(|name| self.around.system.join(name))
+                .to_vec(),
+        });
+        Ok(files)
     }
 
     /// Returns what leads there. The hosts of a list lead to one another, the first from here.
@@ -285,43 +349,29 @@ impl Finder<'_> {
     }
 }
 
-/// Reads a time: `10`, `30s`, `1h30m`; `none` and 0 are as if it were not there.
-fn seconds(reader: &Reader<'_>, option: &str) -> Result<Option<Duration>, SshConfigError> {
-    let Some(value) = reader.value(option).filter(|value| !value.is_off()) else { return Ok(None) };
-    let word = value.first();
-    let bad = || value.bad(format!("`{word}` is no time"));
-    let mut sum = 0_u64;
-    let mut rest = word;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let number: u32 = rest[..end].parse().map_err(|_| bad())?;
-        let mut tail = rest[end..].chars();
-        let unit = match tail.next().map(|unit| unit.to_ascii_lowercase()) {
-            None | Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3600,
-            Some('d') => 24 * 3600,
-            Some('w') => 7 * 24 * 3600,
-            Some(_) => return Err(bad()),
-        };
-        sum += u64::from(number) * unit;
-        rest = tail.as_str();
+/// Refuses a configuration under which keys do not log in: nothing else of ours does.
+fn keys_may_log_in(reader: &Reader<'_>) -> Result<(), SshConfigError> {
+    const WHY: &str = "leaves out publickey, and freehold logs in with keys only";
+    if let Some(value) = reader.value("preferredauthentications") {
+        let mut methods = value.first().split(',');
+        if methods.all(|method| method.trim() != "publickey") {
+            return Err(value.bad(format!("PreferredAuthentications {} {WHY}", value.first())));
+        }
     }
-    Ok((sum > 0).then(|| Duration::from_secs(sum)))
+    match reader.value("pubkeyauthentication").filter(|value| value.is_off()) {
+        Some(value) => Err(value.bad(format!("PubkeyAuthentication {} {WHY}", value.first()))),
+        None => Ok(()),
+    }
 }
 
-/// OpenSSH asks nothing by default, and waits for a dead host until TCP gives up.
-fn alive(reader: &Reader<'_>) -> Result<Alive, SshConfigError> {
-    let interval = seconds(reader, "serveraliveinterval")?.unwrap_or(Duration::from_secs(5));
-    let most = match reader.value("serveralivecountmax") {
-        None => 3,
-        Some(value) => {
-            let word = value.first();
-            word.parse().map_err(|_| value.bad(format!("`{word}` is no number")))?
-        }
+/// An address goes before an interface, as in OpenSSH.
+fn bound(reader: &Reader<'_>) -> Option<Bound> {
+    let given = |option| {
+        let value = reader.value(option).filter(|value| !value.is_none())?;
+        Some(value.first().to_owned())
     };
-    // To russh 0 is for ever.
-    Ok(Alive { interval, most: most.max(1) })
+    let address = given("bindaddress").map(Bound::Address);
+    address.or_else(|| given("bindinterface").map(Bound::Interface))
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ pub(super) struct Reader<'a> {
     around: &'a Surroundings,
     /// The first value of each option wins.
     values: BTreeMap<String, Value>,
-    /// The one option that adds up.
-    identities: Vec<Value>,
+    /// The options that add up.
+    sums: BTreeMap<String, Vec<Value>>,
     /// Set in the second reading, which `Match final` asks for: the name that the first arrived at.
     last: Option<String>,
     wants_last: bool,
@@ -73,6 +73,25 @@ impl Value {
     }
 }
 
+/// Returns what a `Match` compares with: `host x`, `host=x`, `host = x`.
+fn pattern_of<'a>(
+    joined: Option<&'a str>,
+    words: &mut impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    match joined {
+        Some("") => words.next(),
+        Some(list) => Some(list),
+        None => {
+            let word = words.next()?;
+            match word.strip_prefix('=') {
+                Some("") => words.next(),
+                Some(list) => Some(list),
+                None => Some(word),
+            }
+        }
+    }
+}
+
 pub(super) fn is_off(word: &str) -> bool {
     word.is_empty() || word.eq_ignore_ascii_case("none") || word.eq_ignore_ascii_case("no")
 }
@@ -89,8 +108,8 @@ impl<'a> Reader<'a> {
             Some(file) => vec![file],
             None => usual.iter().map(PathBuf::as_path).filter(|file| file.exists()).collect(),
         };
-        let (values, identities) = (BTreeMap::new(), Vec::new());
-        let mut reader = Self { target, around, values, identities, last: None, wants_last: false };
+        let (values, sums) = (BTreeMap::new(), BTreeMap::new());
+        let mut reader = Self { target, around, values, sums, last: None, wants_last: false };
         for file in &files {
             reader.file(file, 0)?;
         }
@@ -107,9 +126,9 @@ impl<'a> Reader<'a> {
         self.values.get(option)
     }
 
-    /// Returns every `IdentityFile`.
-    pub(super) fn identities(&self) -> &[Value] {
-        &self.identities
+    /// Returns all that was given to an option that adds up: `IdentityFile`, `CertificateFile`.
+    pub(super) fn all(&self, option: &str) -> &[Value] {
+        self.sums.get(option).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Returns the name to connect to, as far as was read.
@@ -167,12 +186,16 @@ impl<'a> Reader<'a> {
 
     /// Answers a `Match`: all that it asks must hold.
     fn matches(&mut self, value: &Value) -> Result<bool, SshConfigError> {
-        let mut words = value.line.words.iter();
+        let mut words = value.line.words.iter().map(String::as_str);
         let mut holds = !value.line.words.is_empty();
         while let Some(word) = words.next() {
             let (negated, what) = match word.strip_prefix('!') {
                 Some(what) => (true, what),
-                None => (false, word.as_str()),
+                None => (false, word),
+            };
+            let (what, joined) = match what.split_once('=') {
+                Some((what, list)) => (what, Some(list)),
+                None => (what, None),
             };
             let what = what.to_ascii_lowercase();
             let answer = match what.as_str() {
@@ -182,7 +205,7 @@ impl<'a> Reader<'a> {
                     self.last.is_some()
                 }
                 "host" | "originalhost" | "user" | "localuser" | "exec" => {
-                    let Some(list) = words.next() else {
+                    let Some(list) = pattern_of(joined, &mut words) else {
                         return Err(value.bad(format!("Match {what} needs a pattern")));
                     };
                     // A command is not run for what does not hold already.
@@ -278,13 +301,16 @@ impl<'a> Reader<'a> {
 
     fn option(&mut self, value: Value) {
         let option = match value.line.option.as_str() {
-            "identityfile" => {
+            option @ ("identityfile" | "certificatefile") => {
+                let sum = self.sums.entry(option.to_owned()).or_default();
                 // The second reading says it once more.
-                if self.identities.iter().all(|before| before.line.words != value.line.words) {
-                    self.identities.push(value);
+                if sum.iter().all(|before| before.line.words != value.line.words) {
+                    sum.push(value);
                 }
                 return;
             }
+            // Its older names.
+            "pubkeyacceptedkeytypes" => "pubkeyacceptedalgorithms",
             // Whichever comes first keeps the other out.
             "proxyjump" | "proxycommand" => "proxy",
             option => option,

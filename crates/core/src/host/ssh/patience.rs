@@ -1,0 +1,79 @@
+//! A deadline that stands still while a person is asked something.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+/// How long a login may take, not counting the time in which somebody types a passphrase.
+pub(super) struct Patience(watch::Sender<State>);
+
+#[derive(Clone, Copy)]
+struct State {
+    end: Instant,
+    asking: Option<Instant>,
+}
+
+/// Somebody is being asked, as long as this lives.
+pub(super) struct Asking<'a>(&'a Patience);
+
+impl Patience {
+    pub(super) fn of(limit: Duration) -> Self {
+        Self(watch::Sender::new(State { end: Instant::now() + limit, asking: None }))
+    }
+
+    /// Stops the clock.
+    pub(super) fn asking(&self) -> Asking<'_> {
+        self.0.send_modify(|state| state.asking = Some(Instant::now()));
+        Asking(self)
+    }
+
+    /// Ends when the time is up.
+    pub(super) async fn spent(&self) {
+        let mut states = self.0.subscribe();
+        loop {
+            let State { end, asking } = *states.borrow_and_update();
+            let changed = async { drop(states.changed().await) };
+            if asking.is_some() {
+                changed.await;
+                continue;
+            }
+            tokio::select! {
+                () = sleep_until(end) => return,
+                () = changed => {}
+            }
+        }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.0.send_modify(|state| {
+            state.end += state.asking.take().map(|since| since.elapsed()).unwrap_or_default();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_time_of_an_answer_does_not_count() {
+        let patience = Patience::of(Duration::from_millis(200));
+        let begun = Instant::now();
+        let answer = async {
+            let _asking = patience.asking();
+            sleep(Duration::from_millis(500)).await;
+        };
+        let (early, ()) =
+            tokio::join!(timeout(Duration::from_millis(400), patience.spent()), answer);
+        assert!(early.is_err());
+        patience.spent().await;
+        assert!(begun.elapsed() >= Duration::from_millis(700));
+    }
+}
