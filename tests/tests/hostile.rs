@@ -15,6 +15,7 @@ use std::{
 use acceptance::{
     bed::{Bed, binary},
     hostile::{self, Wire, kex_init, string},
+    sshd::Sshd,
     workshop::Workshop,
 };
 use common::{
@@ -194,4 +195,18 @@ fn in_the_login() {
         }
     };
     costs_an_error("sshfprompts", prompts, "more than 512 KiB before the login");
+}
+
+#[test]
+fn after_the_login() {
+    let lab = lab();
+    let sshd = Sshd::here(&lab, "ForceCommand cat /dev/zero").unwrap();
+    let config =
+        format!("{}  IdentityFile {}\n", sshd.config("t").unwrap(), lab.user_key().display());
+    fs::write(sshd.folder().join("ssh_config"), config).unwrap();
+    let host = "host \"t\" {\n  ssh = \"t\"\n  accel = \"tcg\"\n}\n";
+    let bed = bed(&lab, "sshfzero", &(host.to_owned() + &idle("sshfzero", "host.t", "")));
+    let (stderr, peak) = watched(&bed, &sshd.folder().join("ssh_config").display().to_string());
+    assert!(stderr.contains("a command wrote more than 64 MiB"), "{stderr}");
+    assert!(peak > 0 && peak < 3 * MOST + (64 << 10), "{peak} KiB");
 }
