@@ -101,6 +101,38 @@ fn keys_under_a_passphrase() {
     table.is(&useless.with(not_asked), Out("(refused)"));
     let after = std::fs::read_to_string(shop.at("wrong.asked")).unwrap();
     assert_eq!(asked, after, "a key that opens nothing is not unlocked");
+    shop.write("counts", "#!/bin/sh\necho >>\"$0.asked\"\necho hunter2\n", 0o755).unwrap();
+    let host = "host \"j\" {\n  ssh = \"j\"\n  accel = \"tcg\"\n}\n";
+    table.bed.edit("host \"t\"", &format!("{host}host \"t\"")).unwrap();
+    let counts: &[_] = &[("SSH_ASKPASS", "W/counts"), ("SSH_ASKPASS_REQUIRE", "force")];
+    let two = locked("IdentityFile W/locked").with(counts).sshd("LogLevel VERBOSE");
+    let (ours, _) = table.logs(&two);
+    assert_eq!(ours.matches("Accepted publickey").count(), 2, "{ours}");
+    let asked = std::fs::read_to_string(shop.at("counts.asked")).unwrap();
+    assert_eq!(asked.lines().count(), 2, "once for two hosts, and once by ssh");
+}
+
+#[test]
+fn a_passphrase_is_typed_at_the_terminal() {
+    let lab = lab();
+    let table = Table::new(&lab, "sshftty");
+    table.workshop.key("locked", "ed25519", "hunter2").unwrap();
+    let locked = row("locked", "IdentityFile W/locked").opens(&["locked"]);
+    let (screen, after) = table.typed(&locked, "hunter1\nhunterx\x7f2\n");
+    assert!(screen.contains("cannot connect to its libvirt"), "{screen}");
+    assert_eq!(screen.matches("That was not it.").count(), 1, "{screen}");
+    assert!(!screen.contains("hunter"), "{screen}");
+    let is_itself = |after: &str| {
+        let modes: Vec<&str> = after.split_whitespace().collect();
+        ["echo", "icanon", "isig"].iter().all(|mode| modes.contains(mode))
+    };
+    assert!(is_itself(&after), "{after}");
+    let (screen, after) = table.typed(&locked, "hun\x03");
+    assert!(!screen.contains("hun") && !screen.contains("cannot"), "{screen}");
+    assert!(after.starts_with("130") && is_itself(&after), "{after}");
+    let nobody = locked.with(&[("SSH_ASKPASS", "W/gone"), ("SSH_ASKPASS_REQUIRE", "never")]);
+    let (screen, _) = table.typed(&nobody, "\n");
+    assert!(screen.contains("no passphrase was given"), "{screen}");
 }
 
 #[test]

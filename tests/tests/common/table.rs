@@ -1,6 +1,11 @@
 //! The fidelity table's machinery: what a row says is laid out, and both `ssh` and freehold are sent there.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use acceptance::{
     bed::{Bed, binary},
@@ -9,7 +14,7 @@ use acceptance::{
         command::{Output, Run},
     },
     sshd::Sshd,
-    workshop::Workshop,
+    workshop::{Agent, Workshop},
 };
 
 use super::small::{bed, idle, says};
@@ -95,6 +100,14 @@ impl Row {
     }
 }
 
+/// A row's world.
+struct Laid {
+    sshd: Sshd,
+    file: PathBuf,
+    environment: Vec<(&'static str, String)>,
+    _agent: Option<Agent>,
+}
+
 /// How a row was fared with.
 struct Tried {
     ours: Output,
@@ -108,7 +121,7 @@ struct Tried {
 pub(crate) struct Table {
     lab: Lab,
     pub(crate) workshop: Workshop,
-    bed: Bed,
+    pub(crate) bed: Bed,
 }
 
 impl Table {
@@ -149,6 +162,47 @@ impl Table {
     }
 
     fn tried(&self, row: &Row) -> Tried {
+        let laid = self.laid_out(row);
+        // Ours first: `ssh` may add to the known keys.
+        let ours = self.freehold(&laid.file, &laid.environment);
+        let log = laid.sshd.log();
+        let theirs = ssh(&laid.file, &laid.environment);
+        let logs = [log.clone(), laid.sshd.log()[log.len()..].to_owned()];
+        Tried { ours, theirs, logs, config: fs::read_to_string(&laid.file).unwrap() }
+    }
+
+    /// Runs freehold at a terminal and types this when it is asked; returns what stood on the screen, and how
+    /// the terminal was left.
+    pub(crate) fn typed(&self, row: &Row, keys: &str) -> (String, String) {
+        let laid = self.laid_out(row);
+        let line = format!("{} plan; code=$?; echo; echo ended $code; stty -a", binary().display());
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).current_dir(self.bed.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.bed.path()).env("SHELL", "/bin/sh").env("TERM", "xterm");
+        command.env("FREEHOLD_SSH_CONFIG", &laid.file).envs(laid.environment);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = pipes.spawn().unwrap();
+        let (mut input, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (mut shown, mut piece) = (Vec::new(), [0; 4096]);
+        let mut answers = keys.split_inclusive(['\n', '\x03']);
+        let mut asked = 0;
+        while let Ok(read @ 1..) = screen.read(&mut piece) {
+            shown.extend_from_slice(&piece[..read]);
+            let text = String::from_utf8_lossy(&shown);
+            let questions = text.matches("Enter passphrase").count();
+            while asked < questions {
+                asked += 1;
+                input.write_all(answers.next().unwrap_or("\n").as_bytes()).unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        let (before, after) = shown.split_once("ended ").unwrap_or_else(|| panic!("{shown}"));
+        (before.to_owned(), after.to_owned())
+    }
+
+    fn laid_out(&self, row: &Row) -> Laid {
         let sshd = self.sshd(row);
         let agent = (!row.held.is_empty()).then(|| self.workshop.agent(row.held).unwrap());
         let socket = agent.as_ref().map(|agent| agent.socket.display().to_string());
@@ -174,15 +228,10 @@ impl Table {
             fill(row.ssh)
         );
         fs::write(&file, &config).unwrap();
-        let mut environment: Vec<(&str, String)> =
+        let mut environment: Vec<(&'static str, String)> =
             row.environment.iter().map(|(name, value)| (*name, fill(value))).collect();
         environment.extend(socket.iter().map(|socket| ("SSH_AUTH_SOCK", socket.clone())));
-        // Ours first: `ssh` may add to the known keys.
-        let ours = self.freehold(&file, &environment);
-        let log = sshd.log();
-        let theirs = ssh(&file, &environment);
-        let logs = [log.clone(), sshd.log()[log.len()..].to_owned()];
-        Tried { ours, theirs, logs, config }
+        Laid { sshd, file, environment, _agent: agent }
     }
 
     fn sshd(&self, row: &Row) -> Sshd {

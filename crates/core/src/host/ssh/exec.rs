@@ -79,6 +79,9 @@ impl Ssh {
         let collect = async {
             while let Some(message) = reading.wait().await {
                 output.take(message);
+                if output.is_too_much() {
+                    break;
+                }
             }
         };
         let late = tokio::select! {
@@ -89,6 +92,10 @@ impl Ssh {
         let closing = timeout(Duration::from_secs(1), writing.close()).await;
         drop(closing);
         drop(permit);
+        if output.is_too_much() {
+            let most = MOST >> 20;
+            return Err(Trouble::failed(format!("a command wrote more than {most} MiB")).unknown());
+        }
         output.finish().ok_or_else(|| {
             let why = if late {
                 format!("no answer within {} s", deadline.as_secs())
@@ -131,6 +138,9 @@ impl Ssh {
     }
 }
 
+/// What a command may write: more than any host has to say, less than would harm us.
+const MOST: usize = 64 << 20;
+
 #[derive(Default)]
 struct Collected {
     stdout: Vec<u8>,
@@ -148,6 +158,10 @@ impl Collected {
             ChannelMsg::ExitSignal { .. } => self.code = Some(128),
             _ => {}
         }
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.stdout.len() + self.stderr.len() > MOST
     }
 
     fn finish(self) -> Option<Output> {

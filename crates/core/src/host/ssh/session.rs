@@ -261,3 +261,53 @@ pub(super) fn safe_algorithms() -> Vec<russh::keys::Algorithm> {
     let sha1 = russh::keys::Algorithm::Rsa { hash: None };
     Preferred::DEFAULT.key.iter().filter(|algorithm| **algorithm != sha1).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::host::ssh::config::{Surroundings, route};
+
+    #[tokio::test]
+    async fn past_the_deadline_a_host_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        std::fs::write(&file, "UserKnownHostsFile none\n").unwrap();
+        let options = SshOptions {
+            config: Some(file.clone()),
+            known: Known::Files(None),
+            repo: None,
+            through: None,
+            deadline: Duration::from_millis(200),
+            passphrases: super::super::Passphrases::default(),
+            around: Surroundings {
+                home: folder.path().to_owned(),
+                user: "alice".to_owned(),
+                agent: None,
+                shell: PathBuf::from("/bin/sh"),
+                system: folder.path().to_owned(),
+            },
+        };
+        let target = format!("127.0.0.1:{port}").parse().unwrap();
+        let route = route(&target, Some(&file), &options.around).unwrap();
+        // In the middle of the key exchange: ours is out, theirs never comes.
+        let host = async {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            tcp.write_all(b"SSH-2.0-slow\r\n").await.unwrap();
+            tcp.read_to_end(&mut Vec::new()).await
+        };
+        let both = async { tokio::join!(connect(&route, &options), host) };
+        let (connected, heard) = timeout(Duration::from_secs(5), both).await.unwrap();
+        let why = connected.err().unwrap().source.to_string();
+        assert!(why.contains("did not answer within"), "{why}");
+        heard.unwrap();
+    }
+}
