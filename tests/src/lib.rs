@@ -7,3 +7,4 @@
 pub mod bed;
 pub mod lab;
 pub mod sshd;
+pub mod terminal;

@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Trash(crate::trash::Trash),
     /// Log in to a VM; its host key is known
     Ssh(Ssh),
+    /// Sit at a VM's serial console; Ctrl-] leaves it
+    Console(Console),
 }
 
 /// `init`.
@@ -243,6 +245,21 @@ pub(crate) struct Ssh {
     /// Command to run there
     #[arg(last = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// `console`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Ctrl-] leaves the console; the guest does not see it. With input that is no
+terminal every byte goes to the guest, and it ends once the input has ended and
+the console was silent for a second.")]
+pub(crate) struct Console {
+    /// VM
+    #[arg(value_name = "VM")]
+    pub(crate) vm: String,
+    /// Put out whoever is connected to it
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

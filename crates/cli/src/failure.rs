@@ -121,6 +121,13 @@ impl From<PluginError> for Failure {
     }
 }
 
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let exit = exit_of(std::slice::from_ref(&error));
+        Self { exit, rendered: None, causes: causes_of(&error), hint: error.hint }
+    }
+}
+
 /// Returns how a run that could not reach these hosts ends: a changed host key is no outage.
 pub(crate) fn exit_of(errors: &[HostError]) -> Exit {
     let is_input = |kind| matches!(kind, HostErrorKind::HostKey | HostErrorKind::Input);

@@ -5,6 +5,7 @@ mod args;
 mod ask;
 mod carry;
 mod check;
+mod console;
 mod context;
 mod decided;
 mod drift;
@@ -16,7 +17,9 @@ mod plan;
 mod screen;
 mod ssh;
 mod status;
+mod terminal;
 mod trash;
+mod vms;
 
 use std::{mem::ManuallyDrop, panic::AssertUnwindSafe};
 
@@ -72,6 +75,7 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Trash(trash) => trash::run(args, trash).await,
         Command::Status(status) => Ok(status::run(&Onlooker::open(args)?, status).await),
         Command::Drift(drift) => Ok(drift::run(&Onlooker::open(args)?, drift).await),
-        Command::Ssh(ssh) => ssh::run(args, ssh),
+        Command::Ssh(ssh) => ssh::run(args, ssh).await,
+        Command::Console(console) => console::run(args, console).await,
     }
 }

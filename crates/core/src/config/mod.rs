@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 pub use decode::time;
 pub use load::load;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use reference::reference;
 pub use template::starter;
 

@@ -31,18 +31,21 @@ mod uses;
 use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use uuid::Uuid;
 
 pub use command::quote;
-pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, leave};
+pub use connect::{
+    ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, is_pinned, leave,
+};
 pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};
 pub use onlook::ReadOnly;
 pub use qcow2::ImageError;
 
 use crate::model::{
-    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
-    Ours, Size, VolumeSpec,
+    DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark,
+    NetworkSpec, Ours, Size, VolumeSpec,
 };
 
 /// Called with bytes done and, when known, bytes in all.
@@ -118,6 +121,13 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Starts a domain; one that runs is left alone.
     async fn start_domain(&self, domain: &Ours) -> Result<(), HostError>;
 
+    /// Returns what a domain does; `None` when it is not there. Read-only.
+    async fn domain_state(&self, domain: &Ours) -> Result<Option<DomainState>, HostError>;
+
+    /// Asks a domain to shut down by ACPI, waits for that as long as it is told, and says whether it is
+    /// off. It is never turned off; with nothing to wait for it is asked once.
+    async fn shut_down_domain(&self, domain: &Ours, wait: Duration) -> Result<bool, HostError>;
+
     /// Shuts a domain down by ACPI and, past the deadline, turns it off; one that is off is left
     /// alone.
     async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError>;
@@ -159,6 +169,10 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// 8.9 a TPM's state.
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError>;
 
+    /// Opens the serial console of a domain that runs, over a connection of its own. Refused while
+    /// somebody else is connected to it; `force` puts them out.
+    async fn open_console(&self, domain: &Ours, force: bool) -> Result<Console, HostError>;
+
     /// Returns the last lines of a domain's serial console, as far as they were kept.
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError>;
 
@@ -170,6 +184,21 @@ pub trait Host: Send + Sync + fmt::Debug {
 
     /// Replaces a file atomically, mode 0644: `.<name>.freehold-tmp` beside it, fsync, rename.
     async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError>;
+}
+
+/// A domain's serial console while it is open.
+pub struct Console {
+    /// What the guest says, and what it is told; shutting down the writing half leaves it.
+    pub bytes: Box<dyn Stream>,
+    /// Comes once there is nothing more to read: why the connection was lost, or nothing where the
+    /// console came to its end there (the guest went off, somebody took over, or it was left).
+    pub end: BoxFuture<'static, Option<HostError>>,
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Console")
+    }
 }
 
 /// A machine that holds files.

@@ -5,6 +5,7 @@
 //! host's resolver.
 
 mod changes;
+mod console;
 mod domain_shape;
 mod domain_xml;
 mod domains;
@@ -33,6 +34,7 @@ use tokio::{
 use virt::connect::Connect;
 
 pub(crate) use self::{
+    console::OpenConsole,
     domain_xml::console_file,
     kept::kept_domain,
     raw_domain::RawDomain,
@@ -71,6 +73,12 @@ struct Open {
     /// `None` only while it is dropped.
     connect: Option<Connect>,
     tunnel: Tunnel,
+}
+
+impl Open {
+    fn is_alive(&self) -> bool {
+        self.connect.as_ref().is_some_and(|connect| connect.is_alive().unwrap_or(false))
+    }
 }
 
 impl Drop for Open {
@@ -125,6 +133,13 @@ impl Libvirt {
         if let Some(open) = slot.as_ref() {
             return Ok(Arc::clone(open));
         }
+        let open = Arc::new(self.dial().await?);
+        *slot = Some(Arc::clone(&open));
+        Ok(open)
+    }
+
+    /// Opens another connection.
+    async fn dial(&self) -> Result<Open, Trouble> {
         let stream = self.transport.libvirt(self.deadline).await?;
         let mut tunnel = Tunnel::to(stream)?;
         let uri = tunnel.uri();
@@ -141,9 +156,7 @@ impl Libvirt {
             Trouble::unreachable(error.message().to_owned()).hint(hint)
         })?;
         tunnel.shut_door();
-        let open = Arc::new(Open { connect: Some(connect), tunnel });
-        *slot = Some(Arc::clone(&open));
-        Ok(open)
+        Ok(Open { connect: Some(connect), tunnel })
     }
 
     async fn forget(&self, lost: &Arc<Open>) {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Answer, SimulatedHost, changes::xml_of};
 use crate::{
-    host::{Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
+    host::{Console, Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
     model::{
         DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
         ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
@@ -155,6 +155,23 @@ impl Host for SimulatedHost {
         self.act(format!("start domain {domain}"), move |world| world.start_domain(&domain))
     }
 
+    async fn domain_state(&self, domain: &Ours) -> Result<Option<DomainState>, HostError> {
+        self.ask(&format!("look at domain {domain}"), |world| {
+            match world.domains.get(&domain.uuid) {
+                Some(found) if domain.is_proved_by(found.marked.then_some(&found.spec.mark)) => {
+                    Ok(Some(found.state))
+                }
+                Some(_) => Err(Trouble::conflict(format!("it does not bear the mark of {domain}"))),
+                None => Ok(None),
+            }
+        })
+    }
+
+    async fn shut_down_domain(&self, domain: &Ours, _wait: Duration) -> Result<bool, HostError> {
+        // Guests of this world obey at once.
+        self.stop_domain(domain, Duration::ZERO).await.map(|()| true)
+    }
+
     async fn stop_domain(&self, domain: &Ours, _deadline: Duration) -> Result<(), HostError> {
         let domain = domain.clone();
         self.act(format!("stop domain {domain}"), move |world| {
@@ -210,6 +227,17 @@ impl Host for SimulatedHost {
 
     fn kept_domain(&self, xml: &str) -> Result<KeptDomain, HostError> {
         self.ask("read a definition that was kept", |world| world.kept_domain(xml))
+    }
+
+    async fn open_console(&self, domain: &Ours, _force: bool) -> Result<Console, HostError> {
+        let state = self.domain_state(domain).await?;
+        self.ask(&format!("open the console of {domain}"), |_| {
+            if state != Some(DomainState::Running) {
+                return Err(Trouble::conflict(format!("domain {domain} is off")));
+            }
+            let bytes = tokio::io::join(tokio::io::empty(), tokio::io::sink());
+            Ok(Console { bytes: Box::new(bytes), end: Box::pin(std::future::ready(None)) })
+        })
     }
 
     async fn console_tail(&self, uuid: Uuid, _lines: usize) -> Result<String, HostError> {

@@ -14,12 +14,18 @@ mod proxy;
 mod session;
 mod verify;
 
-use std::{fmt, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use russh::{ChannelOpenFailure, client::Handle};
 use tokio::sync::{Mutex, Semaphore};
 
-use self::{config::Route, session::Client};
+use self::{config::Route, known_hosts::keys_in, session::Client};
 pub(crate) use self::{config::Surroundings, exec::Stdin, guest::guest_key};
 use super::{Host, Stream, trouble::Trouble};
 use crate::model::SshTarget;
@@ -114,6 +120,18 @@ impl Ssh {
         let (address, port) = (address.to_string(), u32::from(port));
         settle(live.channel_open_direct_tcpip(address, port, "127.0.0.1", 0).await)
     }
+}
+
+/// Says whether a file knows a key of this target, under the name that `ssh_config` gives it.
+pub(crate) fn is_known(
+    target: &SshTarget,
+    config: Option<&Path>,
+    around: &Surroundings,
+    file: &Path,
+) -> bool {
+    let route = config::route(target, config, around);
+    let keys = route.ok().and_then(|route| keys_in(file, &route.known_as).ok());
+    keys.is_some_and(|keys| keys.iter().any(|known| !known.revoked))
 }
 
 /// Why sshd did not open a channel.
