@@ -140,10 +140,15 @@ pub(crate) fn exit_of(errors: &[HostError]) -> Exit {
     }
 }
 
+/// Returns why a host did not do something, with what to do, in the words of [`told`].
+pub(crate) fn told_of(error: &HostError) -> String {
+    told(&causes_of(error), error.hint.as_deref())
+}
+
 /// Says on stderr why hosts were not read, with what to do.
 pub(crate) fn tell_errors(errors: &[HostError]) {
     for error in errors {
-        screen::say(&told(&causes_of(error), error.hint.as_deref()));
+        screen::say(&told_of(error));
     }
 }
 

@@ -12,8 +12,10 @@ mod drift;
 mod failure;
 mod init;
 mod lock;
+mod logs;
 mod onlook;
 mod plan;
+mod power;
 mod screen;
 mod ssh;
 mod status;
@@ -28,6 +30,7 @@ use clap::Parser;
 use args::{Args, Command, Lock};
 use failure::{Exit, Failure};
 use onlook::Onlooker;
+use power::Verb;
 
 fn main() -> ! {
     let args = Args::parse();
@@ -76,6 +79,10 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Status(status) => Ok(status::run(&Onlooker::open(args)?, status).await),
         Command::Drift(drift) => Ok(drift::run(&Onlooker::open(args)?, drift).await),
         Command::Ssh(ssh) => ssh::run(args, ssh).await,
+        Command::Start(start) => power::run(args, Verb::Start, &start.power()).await,
+        Command::Stop(power) => power::run(args, Verb::Stop, power).await,
+        Command::Restart(power) => power::run(args, Verb::Restart, power).await,
+        Command::Logs(logs) => logs::run(args, logs).await,
         Command::Console(console) => console::run(args, console).await,
     }
 }

@@ -1,6 +1,6 @@
 //! VMs that were made, as a command names them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use freehold_core::{
     config::nearest,
@@ -48,6 +48,25 @@ impl<'a> Made<'a> {
                 .hint("put its block back")
         })?;
         Ok(Self { name, vm, decision, record, host })
+    }
+
+    /// Finds the VMs of these names, and those of blocks of these names, each once.
+    pub(crate) fn several(
+        context: &'a Context,
+        snapshot: &'a Snapshot,
+        words: &[String],
+    ) -> Result<Vec<Self>, Failure> {
+        let mut found: BTreeMap<&VmName, Self> = BTreeMap::new();
+        for word in words {
+            let of_block = context.fleet.vms.values().filter(|vm| vm.block.as_str() == word);
+            let names: Vec<&str> = of_block.map(|vm| vm.name.as_str()).collect();
+            let names = if names.is_empty() { vec![word.as_str()] } else { names };
+            for name in names {
+                let made = Self::find(context, snapshot, name)?;
+                found.insert(made.name, made);
+            }
+        }
+        Ok(found.into_values().collect())
     }
 
     /// Returns what proves on its host that the domain is this VM.

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 const DIAL: Duration = Duration::from_secs(3);
 
 /// Waits for a VM; the error says what was seen last.
-pub(super) async fn await_ready(wait: &Await, host: &dyn Host) -> Result<(), String> {
+pub async fn await_ready(wait: &Await, host: &dyn Host) -> Result<(), String> {
     let deadline = Instant::now() + wait.timeout;
     loop {
         let seen = match look(wait, host).await {

@@ -18,6 +18,7 @@ mod listing;
 mod observe;
 mod onlook;
 mod outside;
+mod plain;
 mod qcow2;
 mod real;
 pub mod simulated;
@@ -41,6 +42,7 @@ pub use connect::{
 pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};
 pub use onlook::ReadOnly;
+pub use plain::Plain;
 pub use qcow2::ImageError;
 
 use crate::model::{
@@ -176,6 +178,14 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Returns the last lines of a domain's serial console, as far as they were kept.
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError>;
 
+    /// Returns what a domain's serial console said since a place in it, byte for byte; without one the
+    /// end of all that was kept, whether the domain runs or not.
+    async fn console_since(
+        &self,
+        uuid: Uuid,
+        since: Option<ConsolePlace>,
+    ) -> Result<ConsoleNews, HostError>;
+
     /// Opens a TCP connection from the host (`direct-tcpip`).
     async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError>;
 
@@ -199,6 +209,23 @@ impl fmt::Debug for Console {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Console")
     }
+}
+
+/// A place in what a serial console said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConsolePlace {
+    /// The file that keeps it: one that is full is put aside for another.
+    file: u64,
+    offset: u64,
+}
+
+/// What a serial console said up to a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleNews {
+    /// What was said; [`Plain`] makes it fit for a terminal.
+    pub bytes: Vec<u8>,
+    /// Where the next begins.
+    pub place: ConsolePlace,
 }
 
 /// A machine that holds files.

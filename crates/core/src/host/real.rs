@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 use super::{
-    Console, Host, HostError, Progress, Stream,
+    Console, ConsoleNews, ConsolePlace, Host, HostError, Progress, Stream,
     command::Command,
     connect::Deadlines,
     files::{self, Durable, Readers},
@@ -323,6 +323,14 @@ impl Host for RealHost {
 
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {
         act(self, || format!("read the console of {uuid}"), self.console(uuid, lines).await)
+    }
+
+    async fn console_since(
+        &self,
+        uuid: Uuid,
+        since: Option<ConsolePlace>,
+    ) -> Result<ConsoleNews, HostError> {
+        act(self, || format!("read the console of {uuid}"), self.console_news(uuid, since).await)
     }
 
     async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {

@@ -5,7 +5,8 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use freehold_core::{
     host::{
-        Certainty, Console, Host, HostError, HostErrorKind, Progress, Stream,
+        Certainty, Console, ConsoleNews, ConsolePlace, Host, HostError, HostErrorKind, Progress,
+        Stream,
         simulated::{Fault, SimulatedHost},
     },
     model::{
@@ -216,6 +217,14 @@ impl Host for TrickyHost {
 
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {
         self.inner.console_tail(uuid, lines).await
+    }
+
+    async fn console_since(
+        &self,
+        uuid: Uuid,
+        since: Option<ConsolePlace>,
+    ) -> Result<ConsoleNews, HostError> {
+        self.inner.console_since(uuid, since).await
     }
 
     async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {

@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::{Answer, SimulatedHost, changes::xml_of};
 use crate::{
-    host::{Console, Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
+    host::{
+        Console, ConsoleNews, ConsolePlace, Host, HostError, Progress, Stream, real::strange_card,
+        trouble::Trouble,
+    },
     model::{
         DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
         ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
@@ -245,6 +248,18 @@ impl Host for SimulatedHost {
             let known = world.domains.contains_key(&uuid);
             Ok(if known { "simulated console".to_owned() } else { String::new() })
         })
+    }
+
+    async fn console_since(
+        &self,
+        uuid: Uuid,
+        since: Option<ConsolePlace>,
+    ) -> Result<ConsoleNews, HostError> {
+        let said = match since {
+            None => self.console_tail(uuid, 1).await?,
+            Some(_) => self.ask("read the console", |_| Ok(String::new()))?,
+        };
+        Ok(ConsoleNews { bytes: said.into_bytes(), place: ConsolePlace::default() })
     }
 
     async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {
