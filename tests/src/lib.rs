@@ -8,6 +8,6 @@ pub mod bed;
 pub mod hostile;
 pub mod lab;
 pub mod old_libvirt;
-
 pub mod sshd;
+pub mod terminal;
 pub mod workshop;

@@ -66,6 +66,16 @@ pub(crate) enum Command {
     Trash(crate::trash::Trash),
     /// Log in to a VM; its host key is known
     Ssh(Ssh),
+    /// Start VMs that are off
+    Start(StartArgs),
+    /// Ask VMs to shut down; with --force turn them off
+    Stop(Power),
+    /// Shut VMs down and start them again
+    Restart(Power),
+    /// Sit at a VM's serial console; Ctrl-] leaves it
+    Console(Console),
+    /// Show what a VM's serial console said, whether the VM runs or not
+    Logs(Logs),
 }
 
 /// `init`.
@@ -286,6 +296,72 @@ pub(crate) struct Ssh {
     /// Command to run there
     #[arg(last = true)]
     pub(crate) command: Vec<String>,
+}
+
+/// `start`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StartArgs {
+    /// VMs, or blocks of them
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// Wait until they are ready, as apply does
+    #[arg(long)]
+    wait: bool,
+    /// Write what happens to stdout as JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl StartArgs {
+    pub(crate) fn power(&self) -> Power {
+        Power { names: self.names.clone(), wait: self.wait, force: false, json: self.json }
+    }
+}
+
+/// `stop` and `restart`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Power {
+    /// VMs, or blocks of them
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Wait until they are off, or after a restart until they are ready; never turns one off
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Turn them off at once, as if the plug were pulled: what the guest has not written is lost
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Write what happens to stdout as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `logs`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    /// VM
+    #[arg(value_name = "VM")]
+    pub(crate) vm: String,
+    /// How many of the last lines
+    #[arg(long, short = 'n', value_name = "LINES", default_value_t = 100)]
+    pub(crate) lines: usize,
+    /// Go on with what it says from now on, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// `console`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Ctrl-] leaves the console; the guest does not see it. With input that is no
+terminal every byte goes to the guest, and it ends once the input has ended and
+the console was silent for a second.")]
+pub(crate) struct Console {
+    /// VM
+    #[arg(value_name = "VM")]
+    pub(crate) vm: String,
+    /// Put out whoever is connected to it
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

@@ -22,7 +22,7 @@ use freehold_core::{
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::{args::Args, decided::Decided, failure::Failure, passphrase::Person};
+use crate::{args::Args, decided::Decided, failure::Failure, passphrase::Person, vms::no_vm};
 
 /// The fleet and what stands beside it.
 pub(crate) struct Context {
@@ -289,8 +289,7 @@ pub(crate) fn known_vms(
 ) -> Result<(), Failure> {
     for name in names {
         if !context.fleet.vms.contains_key(name) && !snapshot.vms.contains_key(name) {
-            let hint = "`freehold status` lists them";
-            return Err(Failure::input(format!("no vm is named {name}")).hint(hint));
+            return Err(no_vm(context, snapshot, name.as_str()));
         }
     }
     Ok(())

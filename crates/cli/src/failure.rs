@@ -106,13 +106,6 @@ impl From<StateError> for Failure {
     }
 }
 
-impl From<HostError> for Failure {
-    fn from(error: HostError) -> Self {
-        let (causes, hint) = (causes_of(&error), error.hint.clone());
-        Self { exit: exit_of(&[error]), rendered: None, causes, hint }
-    }
-}
-
 impl From<Vec<PlanProblem>> for Failure {
     fn from(problems: Vec<PlanProblem>) -> Self {
         let said = problems.iter().map(|p| told(&[p.to_string()], Some(&p.hint())));
@@ -128,6 +121,13 @@ impl From<PluginError> for Failure {
     }
 }
 
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let exit = exit_of(std::slice::from_ref(&error));
+        Self { exit, rendered: None, causes: causes_of(&error), hint: error.hint }
+    }
+}
+
 /// Returns how a run that could not reach these hosts ends: a changed host key is no outage.
 pub(crate) fn exit_of(errors: &[HostError]) -> Exit {
     let is_input = |kind| matches!(kind, HostErrorKind::HostKey | HostErrorKind::Input);
@@ -140,10 +140,15 @@ pub(crate) fn exit_of(errors: &[HostError]) -> Exit {
     }
 }
 
+/// Returns why a host did not do something, with what to do, in the words of [`told`].
+pub(crate) fn told_of(error: &HostError) -> String {
+    told(&causes_of(error), error.hint.as_deref())
+}
+
 /// Says on stderr why hosts were not read, with what to do.
 pub(crate) fn tell_errors(errors: &[HostError]) {
     for error in errors {
-        screen::say(&told(&causes_of(error), error.hint.as_deref()));
+        screen::say(&told_of(error));
     }
 }
 

@@ -5,6 +5,7 @@ mod args;
 mod ask;
 mod carry;
 mod check;
+mod console;
 mod context;
 mod decided;
 mod doctor;
@@ -13,13 +14,17 @@ mod failure;
 mod host;
 mod init;
 mod lock;
+mod logs;
 mod onlook;
 mod passphrase;
 mod plan;
+mod power;
 mod screen;
 mod ssh;
 mod status;
+mod terminal;
 mod trash;
+mod vms;
 
 use std::{mem::ManuallyDrop, panic::AssertUnwindSafe};
 
@@ -28,6 +33,7 @@ use clap::Parser;
 use args::{Args, Command, HostCommand, Lock};
 use failure::{Exit, Failure};
 use onlook::Onlooker;
+use power::Verb;
 
 fn main() -> ! {
     let args = Args::parse();
@@ -77,6 +83,11 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Drift(drift) => Ok(drift::run(&Onlooker::open(args)?, drift).await),
         Command::Host(HostCommand::Add(new)) => host::add(args, new).await,
         Command::Doctor(doctor) => doctor::run(args, doctor).await,
-        Command::Ssh(ssh) => ssh::run(args, ssh),
+        Command::Ssh(ssh) => ssh::run(args, ssh).await,
+        Command::Start(start) => power::run(args, Verb::Start, &start.power()).await,
+        Command::Stop(power) => power::run(args, Verb::Stop, power).await,
+        Command::Restart(power) => power::run(args, Verb::Restart, power).await,
+        Command::Logs(logs) => logs::run(args, logs).await,
+        Command::Console(console) => console::run(args, console).await,
     }
 }

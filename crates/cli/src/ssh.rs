@@ -1,65 +1,173 @@
-//! `freehold ssh`: OpenSSH with a host key that is known before the first boot.
+//! `freehold ssh`: OpenSSH with a host key that is known before the first boot, and a way to the VM.
 
-use std::{os::unix::process::CommandExt, path::Path, process::Command};
+use std::{
+    mem::ManuallyDrop, net::Ipv4Addr, os::unix::process::CommandExt, path::Path, process::Command,
+    sync::Arc, time::Duration,
+};
 
 use freehold_core::{
-    host::quote,
-    model::{Connection, SshTarget, VmName},
+    host::{Host, HostErrorKind, is_pinned, quote},
+    model::{Connection, DomainState, SshTarget, VmName},
     plan::{AskedFrom, asked_address},
     state::{Snapshot, replace_file},
 };
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
 use crate::{
     args::{Args, Ssh},
     context::Context,
     failure::{Exit, Failure},
+    vms::Made,
 };
 
-pub(crate) fn run(args: &Args, ssh: &Ssh) -> Result<Exit, Failure> {
+/// How long a VM may take to answer before it is looked for through its host.
+const PROBE: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(args: &Args, ssh: &Ssh) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     let (user, name) = match ssh.vm.split_once('@') {
         Some((user, name)) => (Some(user.to_owned()), name),
         None => (None, ssh.vm.as_str()),
     };
-    let unknown = || {
-        Failure::input(format!("no vm named {name} was made"))
-            .hint("`freehold status` lists them; `freehold apply` makes them")
-    };
-    let name: VmName = name.parse().map_err(|_| unknown())?;
     let snapshot = context.store.read()?;
-    let decision = snapshot.decisions.vms.get(&name);
-    let decision = decision.filter(|_| snapshot.vms.contains_key(&name)).ok_or_else(unknown)?;
-    let vm = context.fleet.vms.get(&name);
-    let user = user.or_else(|| vm.and_then(|vm| vm.cloud_init.user.clone()));
+    let made = Made::find(&context, &snapshot, name)?;
+    let user = user.or_else(|| made.vm.and_then(|vm| vm.cloud_init.user.clone()));
     let known_hosts = context.store.path("known_hosts");
     write_known_hosts(&known_hosts, &snapshot)?;
-    let (address, from) = asked_address(&context.fleet, decision).ok_or_else(|| {
-        Failure::input(format!("{name} has only addresses from DHCP, which freehold does not know"))
-            .hint("give it a NIC with an address of ours")
-    })?;
-    let mut command = command(args, &known_hosts, &name);
-    if from == AskedFrom::Host {
-        let host =
-            context.fleet.hosts.get(&decision.host).ok_or_else(|| {
-                Failure::input(format!("the host of {name} is no longer declared"))
-            })?;
-        if let Connection::Ssh(target) = &host.connection {
-            command.arg("-o").arg(way_through(&context, args, target));
-        }
-    }
+    let (address, from) = address_of(&context, &made)?;
+    let mut words = options(args, &known_hosts, made.name);
     if let Some(user) = user {
-        command.arg("-l").arg(user);
+        words.extend(["-l".to_owned(), user]);
     }
-    command.arg("--").arg(address.to_string());
-    command.args(&ssh.command);
-    let error = command.exec();
-    Err(Failure::input("cannot run ssh").because(&error).hint("is openssh-client installed?"))
+    // Whoever looked stays till the end: a connection that is closed while this process becomes ssh
+    // may end it by SIGPIPE, which is let through again from then on.
+    let mut looked = None;
+    if let Connection::Ssh(target) = &made.host.connection
+        && let Seen::FromHost { port } = seen(&words, address, from).await?
+    {
+        looked = look(&context, &made, (address, port)).await?;
+        words.extend(["-o".to_owned(), way_through(&context, args, target)]);
+    }
+    let _stays = ManuallyDrop::new(looked);
+    let mut command = Command::new("ssh");
+    command.args(words).arg("--").arg(address.to_string()).args(&ssh.command);
+    Err(cannot_run(&command.exec()))
 }
 
-fn command(args: &Args, known_hosts: &Path, name: &VmName) -> Command {
-    let mut command = Command::new("ssh");
+fn cannot_run(error: &std::io::Error) -> Failure {
+    Failure::input("cannot run ssh").because(error).hint("is openssh-client installed?")
+}
+
+/// Returns where the VM's sshd is, and who surely reaches that: one that is published behind NAT is
+/// said to be reached by others, too.
+fn address_of(context: &Context, made: &Made<'_>) -> Result<(Ipv4Addr, AskedFrom), Failure> {
+    let none = || {
+        let what =
+            format!("{} has only addresses from DHCP, which freehold does not know", made.name);
+        Failure::input(what).hint("give it a NIC with an address of ours")
+    };
+    let (address, from) = asked_address(&context.fleet, made.decision).ok_or_else(none)?;
+    if from == AskedFrom::Anywhere {
+        return Ok((address, from));
+    }
+    let nics = made.vm.map(|vm| vm.nics.as_slice()).unwrap_or_default();
+    let published = nics.iter().filter(|nic| nic.publish == Some(true)).find_map(|nic| {
+        let decided = made.decision.nics.iter().find(|decided| decided.network == nic.network);
+        decided.and_then(|decided| decided.address)
+    });
+    Ok(published.map_or((address, from), |published| (published, AskedFrom::Anywhere)))
+}
+
+/// From where a VM is reached.
+enum Seen {
+    /// From here, or as the user's own `ssh_config` leads there.
+    FromHere,
+    /// By its host alone, at this port.
+    FromHost { port: u16 },
+}
+
+/// Finds out who reaches an address: what `ssh_config` says, then a short try.
+async fn seen(words: &[String], address: Ipv4Addr, from: AskedFrom) -> Result<Seen, Failure> {
+    let mut ask = Command::new("ssh");
+    ask.args(words).arg("-G").arg("--").arg(address.to_string());
+    let told = ask.output().map_err(|error| cannot_run(&error))?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let option = |name: &str| {
+        let values = told.lines().filter_map(|line| line.split_once(' '));
+        values.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    if ["proxyjump", "proxycommand"]
+        .iter()
+        .any(|name| option(name).is_some_and(|way| way != "none"))
+    {
+        return Ok(Seen::FromHere);
+    }
+    let port = option("port").and_then(|port| port.parse().ok()).unwrap_or(22);
+    if from == AskedFrom::Anywhere && greets(address, port).await {
+        return Ok(Seen::FromHere);
+    }
+    Ok(Seen::FromHost { port })
+}
+
+/// Says whether an sshd greets there. That something accepts proves nothing: there are networks whose
+/// way out accepts for everybody.
+async fn greets(address: Ipv4Addr, port: u16) -> bool {
+    let greeted = async {
+        let mut greeting = [0; 4];
+        TcpStream::connect((address, port)).await?.read_exact(&mut greeting).await?;
+        std::io::Result::Ok(greeting == *b"SSH-")
+    };
+    matches!(timeout(PROBE, greeted).await, Ok(Ok(true)))
+}
+
+/// Looks from the host, so that a VM that is off or does not answer is said to be. Where the host
+/// lets us in by no key, ssh may still ask for a password.
+async fn look(
+    context: &Context,
+    made: &Made<'_>,
+    (address, port): (Ipv4Addr, u16),
+) -> Result<Option<Arc<dyn Host>>, Failure> {
+    let host = match made.reach(context).await {
+        Ok(host) => host,
+        Err(error) if error.kind == HostErrorKind::Login => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let name = made.name;
+    refuse_off(&*host, context, made).await?;
+    match host.dial(address, port).await {
+        Ok(_) => Ok(Some(host)),
+        Err(error) => Err(Failure::new(Exit::Part, format!("{name} does not answer"))
+            .because(&error)
+            .hint(error.hint.clone().unwrap_or_else(|| {
+                format!("is it still starting? `freehold logs {name}` shows what it says")
+            }))),
+    }
+}
+
+/// Refuses a VM that does not run, and says how it is started.
+pub(crate) async fn refuse_off(
+    host: &dyn Host,
+    context: &Context,
+    made: &Made<'_>,
+) -> Result<(), Failure> {
+    let (name, place) = (made.name, made.host_name());
+    match host.domain_state(&made.ours(context)).await? {
+        Some(DomainState::Running) => Ok(()),
+        Some(DomainState::Paused) => Err(Failure::new(Exit::Part, format!("{name} is paused"))
+            .hint(format!("on {place}: virsh resume {name}"))),
+        Some(DomainState::Off | DomainState::Crashed) => {
+            Err(Failure::new(Exit::Part, format!("{name} is off"))
+                .hint(format!("freehold start {name}")))
+        }
+        None => Err(Failure::new(Exit::Part, format!("{name} is not on {place} any more"))
+            .hint("`freehold plan` shows what apply would do about it")),
+    }
+}
+
+fn options(args: &Args, known_hosts: &Path, name: &VmName) -> Vec<String> {
+    let mut words = Vec::new();
     if let Some(config) = &args.ssh_config {
-        command.arg("-F").arg(config);
+        words.extend(["-F".to_owned(), config.display().to_string()]);
     }
     for option in [
         format!("UserKnownHostsFile={}", in_option(known_hosts)),
@@ -68,9 +176,9 @@ fn command(args: &Args, known_hosts: &Path, name: &VmName) -> Command {
         format!("HostKeyAlias={}", alias(name)),
         "HostKeyAlgorithms=ssh-ed25519".to_owned(),
     ] {
-        command.arg("-o").arg(option);
+        words.extend(["-o".to_owned(), option]);
     }
-    command
+    words
 }
 
 /// Returns the option that leads through a VM's host. Not `-J`: options do not apply to the host
@@ -81,9 +189,13 @@ fn way_through(context: &Context, args: &Args, target: &SshTarget) -> String {
         words.extend(["-F".to_owned(), config.display().to_string()]);
     }
     words.extend(["-o".to_owned(), "StrictHostKeyChecking=yes".to_owned()]);
-    if let Some(repo) = context.repo_known_hosts() {
-        let files = format!("UserKnownHostsFile={} ~/.ssh/known_hosts", in_option(repo));
-        words.extend(["-o".to_owned(), files]);
+    let pinned = context.repo_known_hosts().filter(|_| is_pinned(target, &context.options));
+    if let Some(repo) = pinned {
+        let only = [
+            format!("UserKnownHostsFile={}", in_option(repo)),
+            "GlobalKnownHostsFile=/dev/null".to_owned(),
+        ];
+        words.extend(only.into_iter().flat_map(|option| ["-o".to_owned(), option]));
     }
     if let Some(user) = &target.user {
         words.extend(["-l".to_owned(), user.clone()]);

@@ -111,6 +111,13 @@ impl Run {
         self
     }
 
+    /// Starts it with this file, a terminal say, for input, output and errors.
+    pub fn spawn_on(mut self, terminal: &std::fs::File) -> Result<Child> {
+        let end = || terminal.try_clone().map(Stdio::from);
+        self.command.stdin(end()?).stdout(end()?).stderr(end()?);
+        self.command.spawn().with_context(|| format!("starting `{}`", self.said))
+    }
+
     /// Runs it and returns what it left, whatever its status.
     pub fn output(mut self) -> Result<Output> {
         let mut child = self

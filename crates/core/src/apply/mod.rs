@@ -16,5 +16,6 @@ mod schedule;
 pub use failure::{Failure, FailureKind, causes_of};
 pub use look::{Looked, Onlook, look};
 pub use prepare::{Connect, Reached, propose, reach};
+pub use ready::await_ready;
 pub use restore::kept_domain;
-pub use run::{Interrupt, Report, Run};
+pub use run::{Interrupt, Report, Run, SHUTDOWN};

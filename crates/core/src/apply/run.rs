@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a guest may take to shut down before it is turned off.
-const SHUTDOWN: Duration = Duration::from_mins(1);
+pub const SHUTDOWN: Duration = Duration::from_mins(1);
 /// How many lines of a console are shown when a VM is not ready in time.
 const CONSOLE_LINES: usize = 12;
 

@@ -28,7 +28,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 pub use decode::{absolute_path, time};
 pub use insert::{Inserted, with_host};
 pub use load::load;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use reference::reference;
 pub use template::starter;
 

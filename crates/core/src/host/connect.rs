@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::{
     Host, HostError, Stream,
     real::RealHost,
-    ssh::{Known, Passphrases, Ssh, SshOptions, Surroundings, guest_key},
+    ssh::{self, Known, Passphrases, Ssh, SshOptions, Surroundings, guest_key},
     transport::Transport,
     trouble::Trouble,
 };
@@ -77,6 +77,15 @@ pub async fn connect(
     let opened = real.libvirt.connect().await;
     opened.map_err(|trouble| trouble.on(&host.name, "connect to its libvirt"))?;
     Ok(Arc::new(real))
+}
+
+/// Says whether the repository's `known_hosts` knows a target: it alone decides about its key then.
+pub fn is_pinned(target: &model::SshTarget, options: &ConnectOptions) -> bool {
+    let (file, around) = (options.ssh_config.as_deref(), Surroundings::of_process());
+    options
+        .repo_known_hosts
+        .as_deref()
+        .is_some_and(|repo| ssh::is_known(target, file, &around, repo))
 }
 
 /// Ends the process at once with this exit code, whatever conversations are open: the kernel closes

@@ -20,6 +20,7 @@ mod newcomer;
 mod observe;
 mod onlook;
 mod outside;
+mod plain;
 mod qcow2;
 mod real;
 pub mod simulated;
@@ -33,20 +34,24 @@ mod uses;
 use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use uuid::Uuid;
 
 pub use command::quote;
-pub use connect::{ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, leave};
+pub use connect::{
+    ConnectOptions, Deadlines, GuestKeyError, connect, guest_host_key, is_pinned, leave,
+};
 pub use error::{Certainty, HostError, HostErrorKind};
 pub use guest::{Guest, GuestTarget};
 pub use newcomer::{Newcomer, meet};
 pub use onlook::ReadOnly;
+pub use plain::Plain;
 pub use qcow2::ImageError;
 pub use ssh::{AskPassphrase, NoAnswer, Passphrases};
 
 use crate::model::{
-    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
-    Ours, Size, VolumeSpec,
+    DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark,
+    NetworkSpec, Ours, Size, VolumeSpec,
 };
 
 /// Called with bytes done and, when known, bytes in all.
@@ -122,6 +127,13 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// Starts a domain; one that runs is left alone.
     async fn start_domain(&self, domain: &Ours) -> Result<(), HostError>;
 
+    /// Returns what a domain does; `None` when it is not there. Read-only.
+    async fn domain_state(&self, domain: &Ours) -> Result<Option<DomainState>, HostError>;
+
+    /// Asks a domain to shut down by ACPI, waits for that as long as it is told, and says whether it is
+    /// off. It is never turned off; with nothing to wait for it is asked once.
+    async fn shut_down_domain(&self, domain: &Ours, wait: Duration) -> Result<bool, HostError>;
+
     /// Shuts a domain down by ACPI and, past the deadline, turns it off; one that is off is left
     /// alone.
     async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError>;
@@ -163,8 +175,20 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// 8.9 a TPM's state.
     async fn undefine_domain(&self, domain: &Ours) -> Result<(), HostError>;
 
+    /// Opens the serial console of a domain that runs, over a connection of its own. Refused while
+    /// somebody else is connected to it; `force` puts them out.
+    async fn open_console(&self, domain: &Ours, force: bool) -> Result<Console, HostError>;
+
     /// Returns the last lines of a domain's serial console, as far as they were kept.
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError>;
+
+    /// Returns what a domain's serial console said since a place in it, byte for byte; without one the
+    /// end of all that was kept, whether the domain runs or not.
+    async fn console_since(
+        &self,
+        uuid: Uuid,
+        since: Option<ConsolePlace>,
+    ) -> Result<ConsoleNews, HostError>;
 
     /// Opens a TCP connection from the host (`direct-tcpip`).
     async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError>;
@@ -174,6 +198,38 @@ pub trait Host: Send + Sync + fmt::Debug {
 
     /// Replaces a file atomically, mode 0644: `.<name>.freehold-tmp` beside it, fsync, rename.
     async fn write_file(&self, path: &str, content: &[u8]) -> Result<(), HostError>;
+}
+
+/// A domain's serial console while it is open.
+pub struct Console {
+    /// What the guest says, and what it is told; shutting down the writing half leaves it.
+    pub bytes: Box<dyn Stream>,
+    /// Comes once there is nothing more to read: why the connection was lost, or nothing where the
+    /// console came to its end there (the guest went off, somebody took over, or it was left).
+    pub end: BoxFuture<'static, Option<HostError>>,
+}
+
+impl fmt::Debug for Console {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Console")
+    }
+}
+
+/// A place in what a serial console said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConsolePlace {
+    /// The file that keeps it: one that is full is put aside for another.
+    file: u64,
+    offset: u64,
+}
+
+/// What a serial console said up to a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleNews {
+    /// What was said; [`Plain`] makes it fit for a terminal.
+    pub bytes: Vec<u8>,
+    /// Where the next begins.
+    pub place: ConsolePlace,
 }
 
 /// A machine that holds files.

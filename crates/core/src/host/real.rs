@@ -3,16 +3,17 @@
 use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 use super::{
-    Host, HostError, Progress, Stream,
+    Console, ConsoleNews, ConsolePlace, Host, HostError, Progress, Stream,
     command::Command,
     connect::Deadlines,
     files::{self, Durable, Readers},
     images::Images,
-    libvirt::{Libvirt, Owner, console_file, kept_domain},
+    libvirt::{Libvirt, OpenConsole, Owner, console_file, kept_domain},
     ssh::Stdin,
     taken,
     transport::Transport,
@@ -20,8 +21,8 @@ use super::{
     uses::{Loss, Uses},
 };
 use crate::model::{
-    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
-    Ours, Size, VolumeSpec,
+    DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark,
+    NetworkSpec, Ours, Size, VolumeSpec,
 };
 
 /// A host with sshd and libvirt, or this machine.
@@ -256,6 +257,16 @@ impl Host for RealHost {
         act(self, || format!("start domain {domain}"), self.start(domain).await)
     }
 
+    async fn domain_state(&self, domain: &Ours) -> Result<Option<DomainState>, HostError> {
+        let state = self.libvirt.domain_state(domain).await;
+        act(self, || format!("look at domain {domain}"), state)
+    }
+
+    async fn shut_down_domain(&self, domain: &Ours, wait: Duration) -> Result<bool, HostError> {
+        let is_off = self.libvirt.shut_down_domain(domain, wait).await;
+        act(self, || format!("shut down domain {domain}"), is_off)
+    }
+
     async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError> {
         let stopped = self.libvirt.stop_domain(domain, deadline).await;
         act(self, || format!("stop domain {domain}"), stopped)
@@ -299,8 +310,27 @@ impl Host for RealHost {
         act(self, || format!("undefine domain {domain}"), self.undefine(domain).await)
     }
 
+    async fn open_console(&self, domain: &Ours, force: bool) -> Result<Console, HostError> {
+        let (name, words) = (self.name.clone(), format!("open the console of {domain}"));
+        let OpenConsole { bytes, end } =
+            act(self, || words.clone(), self.libvirt.open_console(domain, force).await)?;
+        let lost = end.map(move |end| {
+            let why = end.unwrap_or_else(|_| Some("its thread ended".to_owned()))?;
+            Some(Trouble::unreachable(why).on(&name, words.replace("open", "go on with")))
+        });
+        Ok(Console { bytes: Box::new(bytes), end: lost.boxed() })
+    }
+
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {
         act(self, || format!("read the console of {uuid}"), self.console(uuid, lines).await)
+    }
+
+    async fn console_since(
+        &self,
+        uuid: Uuid,
+        since: Option<ConsolePlace>,
+    ) -> Result<ConsoleNews, HostError> {
+        act(self, || format!("read the console of {uuid}"), self.console_news(uuid, since).await)
     }
 
     async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {

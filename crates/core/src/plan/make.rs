@@ -176,8 +176,12 @@ impl Look<'_> {
 }
 
 fn wait_of(look: &Look<'_>, decision: &VmDecision) -> Option<Await> {
-    let vm: &Vm = look.vm;
-    let (address, from) = asked_address(look.world.fleet, decision)?;
+    readiness(look.world.fleet, look.vm, decision)
+}
+
+/// Returns who is asked what until a VM counts as ready; `None` where nobody is.
+pub fn readiness(fleet: &Fleet, vm: &Vm, decision: &VmDecision) -> Option<Await> {
+    let (address, from) = asked_address(fleet, decision)?;
     let (port, host_key) = match &vm.wait {
         Wait::None => return None,
         Wait::Port(port) => (*port, None),

@@ -54,7 +54,7 @@ pub use held::{Held, Withheld, abandoned};
 pub use json::PlanJson;
 pub use lint::Broken;
 pub use locked::{Choice, Disagreement, Undecided, disagreements, undecided};
-pub use make::asked_address;
+pub use make::{asked_address, readiness};
 pub use problem::PlanProblem;
 pub use proposals::{Proposals, Trouble};
 pub use saved::{SavedPlan, SavedPlanError};

@@ -5,12 +5,13 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use freehold_core::{
     host::{
-        Certainty, Host, HostError, HostErrorKind, Progress, Stream,
+        Certainty, Console, ConsoleNews, ConsolePlace, Host, HostError, HostErrorKind, Progress,
+        Stream,
         simulated::{Fault, SimulatedHost},
     },
     model::{
-        DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark,
-        NetworkSpec, Ours, Size, VolumeSpec,
+        DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain,
+        Mark, NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
 use uuid::Uuid;
@@ -166,6 +167,14 @@ impl Host for TrickyHost {
         changing!(self, "start domain", self.inner.start_domain(domain))
     }
 
+    async fn domain_state(&self, domain: &Ours) -> Result<Option<DomainState>, HostError> {
+        self.inner.domain_state(domain).await
+    }
+
+    async fn shut_down_domain(&self, domain: &Ours, wait: Duration) -> Result<bool, HostError> {
+        changing!(self, "shut down domain", self.inner.shut_down_domain(domain, wait))
+    }
+
     async fn stop_domain(&self, domain: &Ours, deadline: Duration) -> Result<(), HostError> {
         changing!(self, "stop domain", self.inner.stop_domain(domain, deadline))
     }
@@ -202,8 +211,20 @@ impl Host for TrickyHost {
         self.inner.kept_domain(xml)
     }
 
+    async fn open_console(&self, domain: &Ours, force: bool) -> Result<Console, HostError> {
+        self.inner.open_console(domain, force).await
+    }
+
     async fn console_tail(&self, uuid: Uuid, lines: usize) -> Result<String, HostError> {
         self.inner.console_tail(uuid, lines).await
+    }
+
+    async fn console_since(
+        &self,
+        uuid: Uuid,
+        since: Option<ConsolePlace>,
+    ) -> Result<ConsoleNews, HostError> {
+        self.inner.console_since(uuid, since).await
     }
 
     async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {

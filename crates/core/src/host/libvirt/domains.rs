@@ -13,11 +13,12 @@ use super::{
     domain_xml::domain_xml,
     found,
     inspect::has_kvm,
+    raw_domain::state_of,
     xml,
 };
 use crate::{
     host::trouble::Trouble,
-    model::{DomainSpec, Ours},
+    model::{DomainSpec, DomainState, Ours},
 };
 
 /// All of a definition. A define with what is read without `SECURE` takes away passwords of consoles.
@@ -71,37 +72,67 @@ impl Libvirt {
         .await
     }
 
+    /// Returns what a domain does; `None` when it is not there.
+    pub(crate) async fn domain_state(&self, domain: &Ours) -> Result<Option<DomainState>, Trouble> {
+        let wanted = domain.clone();
+        self.read(move |connect| {
+            let found = ours(connect, &wanted)?;
+            found.map(|domain| state_of(&domain)).transpose()
+        })
+        .await
+    }
+
+    /// Asks the guest to shut down, waits, and says whether it is off.
+    pub(crate) async fn shut_down_domain(
+        &self,
+        domain: &Ours,
+        wait: Duration,
+    ) -> Result<bool, Trouble> {
+        self.pressed(&mut domain.clone(), wait).await
+    }
+
     /// Asks the guest to shut down and turns it off past the deadline.
     pub(crate) async fn stop_domain(
         &self,
         domain: &Ours,
         deadline: Duration,
     ) -> Result<(), Trouble> {
-        // A guest that is still starting misses the first button press.
-        const PRESS_AGAIN: Duration = Duration::from_secs(5);
-        let end = Instant::now() + deadline;
         let mut wanted = domain.clone();
-        let mut next_press = Instant::now();
-        let mut pause = Duration::from_millis(50);
-        while Instant::now() < end {
-            let press = Instant::now() >= next_press;
-            if press {
-                next_press = Instant::now() + PRESS_AGAIN;
-            }
-            let look = wanted.clone();
-            if self.change(move |connect| is_off(connect, &look, press)).await? {
-                return Ok(());
-            }
-            // It was found as the plan saw it when it was asked to shut down.
-            wanted.seen = None;
-            sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
-            pause = (pause * 2).min(Duration::from_millis(500));
+        if !deadline.is_zero() && self.pressed(&mut wanted, deadline).await? {
+            return Ok(());
         }
         self.change(move |connect| match ours(connect, &wanted)? {
             Some(domain) if domain.is_active()? => Ok(domain.destroy()?),
             _ => Ok(()),
         })
         .await
+    }
+
+    /// Presses the power button now and then until the domain is off, or the time is over. It was
+    /// found as the plan saw it from the first press on.
+    async fn pressed(&self, wanted: &mut Ours, wait: Duration) -> Result<bool, Trouble> {
+        // A guest that is still starting misses the first button press.
+        const PRESS_AGAIN: Duration = Duration::from_secs(5);
+        let end = Instant::now() + wait;
+        let mut next_press = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let press = Instant::now() >= next_press;
+            if press {
+                next_press = Instant::now() + PRESS_AGAIN;
+            }
+            let look = wanted.clone();
+            if self.change(move |connect| is_off(connect, &look, press)).await? {
+                return Ok(true);
+            }
+            wanted.seen = None;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            sleep(pause.min(left)).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
     }
 
     /// Returns what a domain is defined as, with the passwords of its consoles: without them a domain

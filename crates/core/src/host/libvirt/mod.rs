@@ -5,6 +5,7 @@
 //! host's resolver.
 
 mod changes;
+mod console;
 mod domain_shape;
 mod domain_xml;
 mod domains;
@@ -34,6 +35,7 @@ use tokio::{
 use virt::connect::Connect;
 
 pub(crate) use self::{
+    console::OpenConsole,
     domain_xml::console_file,
     inspect::{Capabilities, TinyGuest},
     kept::kept_domain,
@@ -77,6 +79,12 @@ struct Open {
     /// `None` only while it is dropped.
     connect: Option<Connect>,
     tunnel: Tunnel,
+}
+
+impl Open {
+    fn is_alive(&self) -> bool {
+        self.connect.as_ref().is_some_and(|connect| connect.is_alive().unwrap_or(false))
+    }
 }
 
 impl Drop for Open {
@@ -131,6 +139,13 @@ impl Libvirt {
         if let Some(open) = slot.as_ref() {
             return Ok(Arc::clone(open));
         }
+        let open = Arc::new(self.dial().await?);
+        *slot = Some(Arc::clone(&open));
+        Ok(open)
+    }
+
+    /// Opens another connection.
+    async fn dial(&self) -> Result<Open, Trouble> {
         let stream = self.transport.libvirt(self.deadline).await?;
         let mut tunnel = Tunnel::to(stream)?;
         let uri = tunnel.uri();
@@ -148,9 +163,7 @@ impl Libvirt {
         };
         let connect = opened.map_err(Trouble::failed)??;
         tunnel.shut_door();
-        let open = Arc::new(Open { connect: Some(connect), tunnel });
-        *slot = Some(Arc::clone(&open));
-        Ok(open)
+        Ok(Open { connect: Some(connect), tunnel })
     }
 
     async fn forget(&self, lost: &Arc<Open>) {

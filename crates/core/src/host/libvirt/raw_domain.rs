@@ -196,7 +196,7 @@ impl Libvirt {
     }
 }
 
-fn state_of(domain: &Domain) -> Result<DomainState, CallError> {
+pub(super) fn state_of(domain: &Domain) -> Result<DomainState, CallError> {
     Ok(match domain.state()?.0.to_raw() {
         sys::VIR_DOMAIN_SHUTOFF => DomainState::Off,
         sys::VIR_DOMAIN_CRASHED => DomainState::Crashed,

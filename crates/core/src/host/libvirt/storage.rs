@@ -173,16 +173,32 @@ impl Libvirt {
     }
 
     /// Returns the end of a file in our pool that only libvirt may read.
-    pub(crate) async fn volume_tail(&self, name: &str, most: u64) -> Result<Vec<u8>, Trouble> {
+    pub(crate) async fn volume_tail(
+        &self,
+        name: &str,
+        most: u64,
+        since: Option<u64>,
+    ) -> Result<(Vec<u8>, u64), Trouble> {
         self.refresh_pool().await?;
         let name = name.to_owned();
         self.read(move |connect| {
             let volume = our_pool(connect)?.lookup_storage_vol_by_name(&name);
             let Some(volume) = found(volume, sys::VIR_ERR_NO_STORAGE_VOL)? else {
-                return Ok(Vec::new());
+                return Ok((Vec::new(), 0));
             };
             let size = volume.info()?.capacity;
-            let offset = size.saturating_sub(most);
+            let offset = match since {
+                Some(since) if since == size => return Ok((Vec::new(), size)),
+                // A shorter file is another one.
+                Some(since) => {
+                    if since < size {
+                        since
+                    } else {
+                        0
+                    }
+                }
+                None => size.saturating_sub(most),
+            };
             let stream = Stream::new(connect, 0)?;
             volume.download(&stream, offset, size - offset, 0)?;
             let mut tail = Vec::new();
@@ -194,7 +210,7 @@ impl Libvirt {
                 }
             }
             stream.finish()?;
-            Ok(tail)
+            Ok((tail, size))
         })
         .await
     }

@@ -7,7 +7,10 @@ use uuid::Uuid;
 
 use super::{Answer, SimulatedHost, changes::xml_of};
 use crate::{
-    host::{Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
+    host::{
+        Console, ConsoleNews, ConsolePlace, Host, HostError, Progress, Stream, real::strange_card,
+        trouble::Trouble,
+    },
     model::{
         DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
         ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
@@ -155,6 +158,23 @@ impl Host for SimulatedHost {
         self.act(format!("start domain {domain}"), move |world| world.start_domain(&domain))
     }
 
+    async fn domain_state(&self, domain: &Ours) -> Result<Option<DomainState>, HostError> {
+        self.ask(&format!("look at domain {domain}"), |world| {
+            match world.domains.get(&domain.uuid) {
+                Some(found) if domain.is_proved_by(found.marked.then_some(&found.spec.mark)) => {
+                    Ok(Some(found.state))
+                }
+                Some(_) => Err(Trouble::conflict(format!("it does not bear the mark of {domain}"))),
+                None => Ok(None),
+            }
+        })
+    }
+
+    async fn shut_down_domain(&self, domain: &Ours, _wait: Duration) -> Result<bool, HostError> {
+        // Guests of this world obey at once.
+        self.stop_domain(domain, Duration::ZERO).await.map(|()| true)
+    }
+
     async fn stop_domain(&self, domain: &Ours, _deadline: Duration) -> Result<(), HostError> {
         let domain = domain.clone();
         self.act(format!("stop domain {domain}"), move |world| {
@@ -212,11 +232,34 @@ impl Host for SimulatedHost {
         self.ask("read a definition that was kept", |world| world.kept_domain(xml))
     }
 
+    async fn open_console(&self, domain: &Ours, _force: bool) -> Result<Console, HostError> {
+        let state = self.domain_state(domain).await?;
+        self.ask(&format!("open the console of {domain}"), |_| {
+            if state != Some(DomainState::Running) {
+                return Err(Trouble::conflict(format!("domain {domain} is off")));
+            }
+            let bytes = tokio::io::join(tokio::io::empty(), tokio::io::sink());
+            Ok(Console { bytes: Box::new(bytes), end: Box::pin(std::future::ready(None)) })
+        })
+    }
+
     async fn console_tail(&self, uuid: Uuid, _lines: usize) -> Result<String, HostError> {
         self.ask("read the console", |world| {
             let known = world.domains.contains_key(&uuid);
             Ok(if known { "simulated console".to_owned() } else { String::new() })
         })
+    }
+
+    async fn console_since(
+        &self,
+        uuid: Uuid,
+        since: Option<ConsolePlace>,
+    ) -> Result<ConsoleNews, HostError> {
+        let said = match since {
+            None => self.console_tail(uuid, 1).await?,
+            Some(_) => self.ask("read the console", |_| Ok(String::new()))?,
+        };
+        Ok(ConsoleNews { bytes: said.into_bytes(), place: ConsolePlace::default() })
     }
 
     async fn dial(&self, address: Ipv4Addr, port: u16) -> Result<Box<dyn Stream>, HostError> {

@@ -23,13 +23,23 @@ mod session;
 mod signer;
 mod verify;
 
-use std::{fmt, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use russh::{ChannelOpenFailure, client::Handle};
 use tokio::sync::{Mutex, Semaphore};
 
 pub use self::passphrases::{AskPassphrase, NoAnswer, Passphrases};
-use self::{config::Route, session::Client};
+use self::{
+    config::Route,
+    known_hosts::{Role, keys_in},
+    session::Client,
+};
 pub(crate) use self::{
     config::Surroundings,
     exec::Stdin,
@@ -136,6 +146,18 @@ async fn route_to(target: &SshTarget, options: &SshOptions) -> Result<Route, Tro
     let finding = move || config::route(&wanted, file.as_deref(), &around);
     let found = tokio::task::spawn_blocking(finding).await.map_err(Trouble::failed)?;
     found.map_err(Trouble::input)
+}
+
+/// Says whether a file knows a key of this target, under the name that `ssh_config` gives it.
+pub(crate) fn is_known(
+    target: &SshTarget,
+    config: Option<&Path>,
+    around: &Surroundings,
+    file: &Path,
+) -> bool {
+    let route = config::route(target, config, around);
+    let keys = route.ok().and_then(|route| keys_in(file, &route.known_as).ok());
+    keys.is_some_and(|keys| keys.iter().any(|known| known.role != Role::Revoked))
 }
 
 /// Why sshd did not open a channel.
