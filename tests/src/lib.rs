@@ -6,4 +6,6 @@
 
 pub mod bed;
 pub mod lab;
+pub mod relay;
 pub mod sshd;
+pub mod web;

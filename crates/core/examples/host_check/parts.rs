@@ -92,7 +92,6 @@ pub(super) fn make_image(dir: &Path) -> Outcome<(ImageSpec, PathBuf)> {
     std::fs::write(&file, &bytes)?;
     let spec = ImageSpec {
         name: "tiny".parse()?,
-        fleet: mark("tiny").fleet,
         volume: "image.tiny.qcow2".to_owned(),
         checksum: Checksum::sha256(&hex(&Sha256::digest(&bytes)))?,
     };

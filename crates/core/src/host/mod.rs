@@ -48,6 +48,15 @@ use crate::model::{
 /// Called with bytes done and, when known, bytes in all.
 pub type Progress = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
 
+/// What came of a host's own try to fetch an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// It lies in the pool.
+    Here,
+    /// It cannot, and this is why.
+    Not(String),
+}
+
 /// One physical host. Calls may run at the same time; each has a deadline of its own and says in
 /// its error whether it certainly did not happen. What takes [`Ours`] looks at the object's mark
 /// right before it acts, and refuses another's.
@@ -76,7 +85,7 @@ pub trait Host: Send + Sync + fmt::Debug {
     async fn remove_network(&self, network: &Ours) -> Result<(), HostError>;
 
     /// Brings an image from a file of this machine into the pool: staging name, digest checked on
-    /// the host, fsync, rename. One that is there is left alone.
+    /// the host, fsync, rename. One that is there is left alone; of one that was cut the rest is sent.
     async fn store_image(
         &self,
         spec: &ImageSpec,
@@ -84,14 +93,15 @@ pub trait Host: Send + Sync + fmt::Debug {
         progress: &Progress,
     ) -> Result<(), HostError>;
 
-    /// Has the host itself fetch an image; `Ok(false)` when it cannot (no tool, no way there), with
-    /// nothing left behind. The digest and the header are checked before the file gets its name.
+    /// Has the host itself fetch an image; [`Fetched::Not`] when it cannot (no tool, no way there).
+    /// The digest and the header are checked before the file gets its name. What was cut goes on where
+    /// it ended, by whatever way and whoever's run.
     async fn fetch_image(
         &self,
         spec: &ImageSpec,
         url: &str,
         progress: &Progress,
-    ) -> Result<bool, HostError>;
+    ) -> Result<Fetched, HostError>;
 
     /// Makes a qcow2 volume. One of that name is left alone when size and backing agree, and an
     /// error otherwise.

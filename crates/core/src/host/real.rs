@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 use super::{
-    Host, HostError, Progress, Stream,
+    Fetched, Host, HostError, Progress, Stream,
     command::Command,
     connect::Deadlines,
     files::{self, Durable, Readers},
@@ -212,7 +212,7 @@ impl Host for RealHost {
         spec: &ImageSpec,
         url: &str,
         progress: &Progress,
-    ) -> Result<bool, HostError> {
+    ) -> Result<Fetched, HostError> {
         let fetched = self.images.fetch(spec, url, progress).await;
         act(self, || format!("fetch image {}", spec.name), fetched)
     }

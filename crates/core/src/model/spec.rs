@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Accel, AddressRange, Checksum, Firmware, FleetId, ImageName, Mac, Mark, Ours, Size};
+use super::{Accel, AddressRange, Checksum, Firmware, ImageName, Mac, Mark, Ours, Size};
 
 /// A domain (libvirt's word for a VM) to define.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,8 +103,6 @@ impl NetworkSpec {
 pub struct ImageSpec {
     /// Its name in the fleet, for the screen.
     pub name: ImageName,
-    /// Whose run brings it: what lies half brought under that fleet's name is an older run's.
-    pub fleet: FleetId,
     /// Its file in the pool, named for its digest: `image.sha256-<first 16 digits>.qcow2`.
     pub volume: String,
     /// What its bytes must hash to.

@@ -5,22 +5,18 @@ use std::net::Ipv4Addr;
 use super::{VmWork, World};
 use crate::{
     model::{
-        Accel, AddressRange, Digest, DiskName, DiskSpec, DomainSpec, Firmware, FleetId, HostName,
-        Image, ImageSpec, Mark, Network, NetworkKind, NetworkSpec, NicAddress, NicSource, NicSpec,
-        Vm, VolumeSpec, network_uuid, nvram_name, seed_volume_name,
+        Accel, AddressRange, Digest, DiskName, DiskSpec, DomainSpec, Firmware, HostName, Image,
+        ImageSpec, Mark, Network, NetworkKind, NetworkSpec, NicAddress, NicSource, NicSpec, Vm,
+        VolumeSpec, network_uuid, nvram_name, seed_volume_name,
     },
     state::{DiskRecord, VmDecision, VmRecord},
 };
 
 /// Returns the image as a host's pool keeps it: under its digest.
-pub fn image_spec(fleet: FleetId, image: &Image) -> ImageSpec {
-    let (kind, digits) = match &image.checksum {
-        crate::model::Checksum::Sha256(digits) => ("sha256", digits),
-        crate::model::Checksum::Sha512(digits) => ("sha512", digits),
-    };
+pub fn image_spec(image: &Image) -> ImageSpec {
+    let (kind, digits) = (image.checksum.kind(), image.checksum.hex());
     ImageSpec {
         name: image.name.clone(),
-        fleet,
         volume: format!("image.{kind}-{}.qcow2", &digits[..32]),
         checksum: image.checksum.clone(),
     }
@@ -104,8 +100,7 @@ pub(super) fn domain_spec(
     accel: Accel,
 ) -> DomainSpec {
     let fleet = world.fleet;
-    let backing =
-        |index: usize| (index == 0).then(|| image_spec(fleet.id, &fleet.images[&vm.image]).volume);
+    let backing = |index: usize| (index == 0).then(|| image_spec(&fleet.images[&vm.image]).volume);
     let disks = decision
         .disks
         .iter()

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use freehold_core::{
     host::{
-        Certainty, Host, HostError, HostErrorKind, Progress, Stream,
+        Certainty, Fetched, Host, HostError, HostErrorKind, Progress, Stream,
         simulated::{Fault, SimulatedHost},
     },
     model::{
@@ -134,7 +134,7 @@ impl Host for TrickyHost {
         spec: &ImageSpec,
         url: &str,
         progress: &Progress,
-    ) -> Result<bool, HostError> {
+    ) -> Result<Fetched, HostError> {
         changing!(self, "fetch image", self.inner.fetch_image(spec, url, progress))
     }
 

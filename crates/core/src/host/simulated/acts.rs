@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Answer, SimulatedHost, changes::xml_of};
 use crate::{
-    host::{Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
+    host::{Fetched, Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
     model::{
         DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
         ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
@@ -87,18 +87,20 @@ impl Host for SimulatedHost {
         spec: &ImageSpec,
         url: &str,
         progress: &Progress,
-    ) -> Result<bool, HostError> {
+    ) -> Result<Fetched, HostError> {
         progress(1, Some(1));
         let (spec, url) = (spec.clone(), url.to_owned());
         self.act(format!("fetch image {}", spec.name), move |world| {
             world.started_pool()?;
-            let Some(checksum) = world.sources.get(&url) else { return Ok(false) };
+            let Some(checksum) = world.sources.get(&url) else {
+                return Ok(Fetched::Not("there is no way there".to_owned()));
+            };
             if *checksum != spec.checksum {
                 let why =
                     format!("its checksum is {}, not {}", checksum.hex(), spec.checksum.hex());
                 return Err(Trouble::input(why));
             }
-            world.store_image(&spec).map(|()| true)
+            world.store_image(&spec).map(|()| Fetched::Here)
         })
     }
 
