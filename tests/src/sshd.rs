@@ -47,6 +47,30 @@ impl Sshd {
         Self::start(lab, folder, &seen, enter, (rack.spec.address, rack.spec.user), more)
     }
 
+    /// Starts one on a rack whose sessions see a pool of their own, so large and empty.
+    pub fn with_pool_of(lab: &Lab, rack: &Rack, size: &str) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("sshd-").tempdir_in(rack.dir())?;
+        let name = folder.path().file_name().context("a folder has a name")?;
+        let seen = Path::new("/run/rack").join(name);
+        let mut enter = Command::new("nsenter");
+        let inside = rack.inside()?.as_raw_nonzero().to_string();
+        enter.args(["-t", &inside, "-m", "-u", "-n", "-i", "-p", "-F", "--"]);
+        let own = "mount -t tmpfs -o mode=711,size=\"$1\" none /var/lib/libvirt/freehold && shift && exec \"$@\"";
+        enter.args([
+            "unshare",
+            "-m",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            own,
+            "sh",
+            size,
+            "env",
+        ]);
+        Self::start(lab, folder, &seen, enter, (rack.spec.address, rack.spec.user), "")
+    }
+
     fn start(
         lab: &Lab,
         folder: TempDir,
@@ -90,6 +114,11 @@ impl Sshd {
     /// Returns the port it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns its process, whose mounts its sessions see.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns its folder: `host` and `host.pub`, `authorized`, `config`, `log`.

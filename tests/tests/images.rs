@@ -4,100 +4,18 @@
 
 mod common;
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use acceptance::{
-    bed::{Bed, eventually},
-    lab::{Lab, RACKS, command::Run, sha256},
+    bed::eventually,
     relay::Relay,
     web::{Page, Web},
 };
 use common::{
     lab,
-    small::{Gone, RACK1, fleet, image, pool_files, says},
+    picture::{MIB, POOL, Picture, cached, through},
+    small::{Gone, pool_files, says},
 };
-
-const POOL: &str = "/var/lib/libvirt/freehold";
-const MIB: usize = 1 << 20;
-
-/// An image that no other test has.
-struct Picture {
-    bytes: Vec<u8>,
-    sha256: String,
-    lab: Lab,
-}
-
-impl Picture {
-    /// Makes one of so many MiB of random content.
-    fn of(lab: &Lab, mib: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (raw, made) = (folder.path().join("raw"), folder.path().join("made"));
-        let random = format!("head -c {mib}M /dev/urandom");
-        let bytes = fs::File::create(&raw).unwrap();
-        let mut child = std::process::Command::new("sh");
-        assert!(child.args(["-c", &random]).stdout(bytes).status().unwrap().success());
-        let convert = ["convert", "-f", "raw", "-O", "qcow2"];
-        Run::new("qemu-img").args(convert).arg(&raw).arg(&made).ok().unwrap();
-        Self { bytes: fs::read(&made).unwrap(), sha256: sha256(&made).unwrap(), lab: lab.clone() }
-    }
-
-    /// A fleet whose one VM on rack1 begins as it.
-    fn bed(&self, name: &str, source: &str) -> Bed {
-        let vm = format!(
-            "vm \"{name}\" {{\n  host = host.rack1\n  image = image.blank\n  memory = \"16MiB\"\n  \
-             wait = \"none\"\n  running = false\n  disk \"root\" {{\n    size = \"1GiB\"\n  }}\n}}\n"
-        );
-        let bed = Bed::new(&self.lab, &fleet(name, "")).unwrap();
-        fs::write(bed.path().join("picture.qcow2"), &self.bytes).unwrap();
-        let text = fleet(name, &(image(source, &self.sha256) + RACK1 + &vm));
-        bed.write("fleet.hcl", &text).unwrap();
-        bed
-    }
-
-    /// What lies of it in rack1's pool: its name and what it hashes to.
-    fn there(&self) -> Vec<String> {
-        let files = pool_files(&self.lab, "rack1", &self.sha256[..32]);
-        let hash = |name: &String| {
-            let said = self.lab.ssh("rack1", &format!("sha256sum {POOL}/{name}")).unwrap();
-            let right = said.stdout.starts_with(&self.sha256);
-            format!("{name} {}", if right { "right" } else { "wrong" })
-        };
-        files.iter().map(hash).collect()
-    }
-
-    fn is_there(&self) {
-        let name = format!("image.sha256-{}.qcow2 right", &self.sha256[..32]);
-        assert_eq!(self.there(), [name]);
-    }
-
-    /// How much of it lies in rack1's pool on its way.
-    fn staged(&self) -> u64 {
-        let command = format!("stat -c %s {POOL}/.staging-*{}* || echo 0", &self.sha256[..32]);
-        self.lab.ssh("rack1", &command).unwrap().text().parse().unwrap()
-    }
-}
-
-impl Drop for Picture {
-    fn drop(&mut self) {
-        for rack in RACKS {
-            let command = format!("rm -f {POOL}/*{0}* {POOL}/.*{0}*", &self.sha256[..32]);
-            drop(self.lab.ssh(rack.name, &command));
-        }
-    }
-}
-
-/// Leads rack1 through a relay.
-fn through(bed: Bed, lab: &Lab, relay: &Relay) -> Bed {
-    let usual = fs::read_to_string(lab.ssh_config()).unwrap();
-    bed.write("ssh_config", &format!("{}\n{usual}", relay.config("rack1"))).unwrap();
-    let path = bed.path().join("ssh_config");
-    bed.with_env("FREEHOLD_SSH_CONFIG", path)
-}
-
-fn cached(folder: &Path) -> Vec<String> {
-    let list = Run::new("ls").arg("-1A").arg(folder.join(".freehold/cache")).output().unwrap();
-    list.text().lines().map(str::to_owned).collect()
-}
 
 #[test]
 fn a_host_goes_on_with_what_it_has_fetched() {

@@ -41,8 +41,8 @@ pub use onlook::ReadOnly;
 pub use qcow2::ImageError;
 
 use crate::model::{
-    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
-    Ours, Size, VolumeSpec,
+    DomainSpec, FleetId, HostCard, HostName, HostView, ImageForm, ImageSpec, KeptDomain, Mark,
+    NetworkSpec, Ours, Size, VolumeSpec,
 };
 
 /// Called with bytes done and, when known, bytes in all.
@@ -92,6 +92,9 @@ pub trait Host: Send + Sync + fmt::Debug {
         source: &Path,
         progress: &Progress,
     ) -> Result<(), HostError>;
+
+    /// Says whether the host has the tools to make plain qcow2 of an image of this form.
+    async fn unpacks(&self, form: ImageForm) -> Result<bool, HostError>;
 
     /// Has the host itself fetch an image; [`Fetched::Not`] when it cannot (no tool, no way there).
     /// The digest and the header are checked before the file gets its name. What was cut goes on where

@@ -20,8 +20,8 @@ use super::{
     uses::{Loss, Uses},
 };
 use crate::model::{
-    DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark, NetworkSpec,
-    Ours, Size, VolumeSpec,
+    DomainSpec, FleetId, HostCard, HostName, HostView, ImageForm, ImageSpec, KeptDomain, Mark,
+    NetworkSpec, Ours, Size, VolumeSpec,
 };
 
 /// A host with sshd and libvirt, or this machine.
@@ -205,6 +205,11 @@ impl Host for RealHost {
     ) -> Result<(), HostError> {
         let stored = self.images.store(spec, source, progress).await;
         act(self, || format!("store image {}", spec.name), stored)
+    }
+
+    async fn unpacks(&self, form: ImageForm) -> Result<bool, HostError> {
+        let asked = self.images.unpacks(form).await;
+        act(self, || "look for tools that unpack images".to_owned(), asked)
     }
 
     async fn fetch_image(

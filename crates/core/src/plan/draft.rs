@@ -287,7 +287,7 @@ impl HostDraft<'_> {
             self.change(Object::Pool, Action::Create, Impact::Live, Reason::New, Work::Pool);
         }
         for name in images {
-            let spec = image_spec(&self.world.fleet.images[name]);
+            let spec = image_spec(self.world.fleet, &self.world.fleet.images[name]);
             let pool = self.view.pool.as_ref();
             if !pool.is_some_and(|pool| pool.volumes.contains_key(&spec.volume)) {
                 let object = Object::Image(name.clone());

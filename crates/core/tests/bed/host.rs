@@ -9,7 +9,7 @@ use freehold_core::{
         simulated::{Fault, SimulatedHost},
     },
     model::{
-        DomainSpec, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark,
+        DomainSpec, FleetId, HostCard, HostName, HostView, ImageForm, ImageSpec, KeptDomain, Mark,
         NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
@@ -127,6 +127,10 @@ impl Host for TrickyHost {
         progress: &Progress,
     ) -> Result<(), HostError> {
         changing!(self, "store image", self.inner.store_image(spec, source, progress))
+    }
+
+    async fn unpacks(&self, form: ImageForm) -> Result<bool, HostError> {
+        self.inner.unpacks(form).await
     }
 
     async fn fetch_image(

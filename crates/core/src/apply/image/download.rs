@@ -5,7 +5,7 @@ use std::{io::Read as _, path::Path, time::Duration};
 use futures::StreamExt as _;
 use reqwest::{
     Client, Response, StatusCode,
-    header::{CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, RANGE},
+    header::{CONTENT_RANGE, ETAG, HeaderMap, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE},
     redirect::{Attempt, Policy},
 };
 use tokio::io::AsyncWriteExt as _;
@@ -38,12 +38,14 @@ pub(super) async fn whole(
     let here = |error| DownloadError::here(&part.path, error);
     let mut pieces = part.length().map_err(here)? > 0;
     loop {
-        pieces |= rest(&client, part, url, progress).await?;
+        let came = rest(&client, part, url, progress).await;
         let length = part.length().map_err(here)?;
         let have = digest(&part.path, &spec.checksum).await.map_err(here)?;
+        // Whatever the server said of its length.
         if have == spec.checksum.hex() {
             return Ok(());
         }
+        pieces |= came?;
         if !pieces {
             let (url, want) = (without_query(url), spec.checksum.hex().to_owned());
             return Err(DownloadError::Digest { url, length, have, want });
@@ -97,7 +99,14 @@ async fn piece(
             part.cut(0).map_err(here)?;
             from = 0;
         }
-        status => return Err(DownloadError::Status(status)),
+        status => {
+            // reqwest hands on what it cannot follow.
+            let to = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            return Err(match to.filter(|_| status.is_redirection()) {
+                Some(to) => DownloadError::Elsewhere(without_query(to)),
+                None => DownloadError::Status(status),
+            });
+        }
     }
     part.note(url, version(answer.headers())).map_err(here)?;
     let total = answer.content_length().map(|length| from + length);

@@ -4,6 +4,7 @@
 mod fetch;
 mod scripts;
 mod send;
+mod unpack;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use super::{
     transport::{Output, Transport},
     trouble::Trouble,
 };
-use crate::model::{ImageSpec, Size, hex_of};
+use crate::model::{ImageForm, ImageSpec, Size, hex_of};
 
 /// How many images may come to one host at a time.
 const UPLOADS: usize = 2;
@@ -134,6 +135,9 @@ impl Images {
 
     /// Checks what lies on the host, and gives it its name.
     async fn finish(&self, spec: &ImageSpec, progress: &Progress) -> Result<Finished, Trouble> {
+        if !spec.form.is_plain() {
+            return self.unpack(spec, progress).await;
+        }
         let length = HEADER_LENGTH.to_string();
         loop {
             let head = match self.head(&staging(spec)).await {
@@ -191,9 +195,11 @@ impl Images {
 
     /// Takes away what is not worth going on with.
     async fn remove(&self, spec: &ImageSpec) {
-        let path = format!("{}/{}", self.pool, staging(spec));
-        if let Err(error) = files::remove(&self.transport, &path, self.deadline).await {
-            tracing::warn!(path, error = %error.source, "a staging file is left");
+        for ending in ["", ".out"] {
+            let path = format!("{}/{}{ending}", self.pool, staging(spec));
+            if let Err(error) = files::remove(&self.transport, &path, self.deadline).await {
+                tracing::warn!(path, error = %error.source, "a staging file is left");
+            }
         }
     }
 }
@@ -230,8 +236,8 @@ fn no_room(size: Option<u64>) -> Trouble {
     Trouble::failed(why).hint("make room in the pool's file system")
 }
 
-/// Checks a file of this machine and returns its length.
-async fn check_here(source: &Path) -> Result<u64, Trouble> {
+/// Checks a file of this machine and returns its length. What is packed is checked once it is unpacked.
+async fn check_here(source: &Path, form: ImageForm) -> Result<u64, Trouble> {
     use tokio::io::AsyncReadExt as _;
     let name = source.display();
     let bad = |error: std::io::Error| Trouble::input(format!("{name}: {error}"));
@@ -239,7 +245,9 @@ async fn check_here(source: &Path) -> Result<u64, Trouble> {
     let length = file.metadata().await.map_err(bad)?.len();
     let mut head = Vec::new();
     file.take(HEADER_LENGTH as u64).read_to_end(&mut head).await.map_err(bad)?;
-    Header::of_image(&head).map_err(refused)?;
+    if form.is_plain() {
+        Header::of_image(&head).map_err(refused)?;
+    }
     Ok(length)
 }
 

@@ -16,6 +16,12 @@ pub(super) const NO_TOOL: u32 = 127;
 pub(super) const NO_ROOM: u32 = 28;
 /// It hashes to something else; the digest is on stdout.
 pub(super) const WRONG: u32 = 47;
+/// It is larger than it may be.
+pub(super) const LARGE: u32 = 49;
+/// It cannot be unpacked.
+pub(super) const DAMAGED: u32 = 50;
+/// It is no raw image.
+pub(super) const NOT_RAW: u32 = 51;
 /// What was looked at is not what is there now.
 pub(super) const CHANGED: u32 = 48;
 
@@ -32,7 +38,7 @@ macro_rules! alone {
             exec 9<>"$2" || exit 1;
             flock -n 9 2>/dev/null; [ $? -ne 1 ] || exit 75;
             [ "$2" -ef "/proc/$$/fd/9" ] || exit 75;
-            if [ -e "$3" ]; then rm -f -- "$2"; exit 43; fi;
+            if [ -e "$3" ]; then rm -f -- "$2" "$2.out" "$2.raw"; exit 43; fi;
             "#,
             $then
         )
@@ -132,6 +138,47 @@ pub(super) const FINISH: &str = alone!(
     if [ "$d" != "$5" ]; then rm -f -- "$2"; printf '%s\n' "$d"; exit 47; fi;
     h=$(head -c "$7" -- "$2" | sha256sum); [ "${h%% *}" = "$6" ] || exit 48;
     chmod 0644 -- "$2" && sync -- "$2" && mv -T -- "$2" "$3" && sync -- .
+"#
+);
+
+/// Tells whether the programs in `$1` are there.
+pub(super) const TOOLS: &str = r#"
+    for tool in $1; do command -v "$tool" >/dev/null 2>&1 || exit 1; done
+"#;
+
+/// Makes a qcow2 file beside what came, and tells its first `$9` bytes: `$4` `sha256` or `sha512`, `$5`
+/// that digest, `$6` what unpacks it, `$7` `qcow2` or `raw`, `$8` how large it may be. No program reads
+/// what was not verified.
+pub(super) const UNPACK: &str = alone!(
+    r#"
+    d=$(openssl dgst -r "-$4" <"$2" 2>/dev/null) || d=$("${4}sum" <"$2") || exit 1;
+    d=${d%% *};
+    if [ "$d" != "$5" ]; then rm -f -- "$2"; printf '%s
+' "$d"; exit 47; fi;
+    out="$2.out"; flat="$2"; rm -f -- "$2.out" "$2.raw"; fail() { rm -f -- "$2.out" "$2.raw"; exit "$1"; };
+    if [ -n "$6" ]; then
+      flat="$2.raw"; [ "$7" = raw ] || flat="$2.out";
+      code=$( { { $6 -dc <"$2"; echo $? >&4; } |
+        head -c $(( $8 + 1 )) | dd of="$flat" bs=1M iflag=fullblock conv=sparse status=none;
+        } 4>&1 );
+      left=$(stat -f -c %a .); [ "$left" != 0 ] || fail 28 "$2";
+      [ "$(stat -c %s -- "$flat")" -le "$8" ] || fail 49 "$2";
+      [ "$code" = 0 ] || fail 50 "$2";
+    fi;
+    if [ "$7" = raw ]; then
+      [ "$(stat -c %s -- "$flat")" -le "$8" ] || fail 49 "$2";
+      m=$(head -c 4 -- "$flat" | od -An -tx1 | tr -d ' \n'); [ "$m" != 514649fb ] || fail 51 "$2";
+      qemu-img convert -f raw -O qcow2 -- "$flat" "$out" || fail 1 "$2"; rm -f -- "$2.raw";
+    fi;
+    exec head -c "$9" -- "$out"
+"#
+);
+
+/// Gives what was made its name: `$4` the SHA-256 of its first `$5` bytes.
+pub(super) const NAME: &str = alone!(
+    r#"
+    h=$(head -c "$5" -- "$2.out" | sha256sum); [ "${h%% *}" = "$4" ] || exit 48;
+    chmod 0644 -- "$2.out" && sync -- "$2.out" && mv -T -- "$2.out" "$3" && rm -f -- "$2" && sync -- .
 "#
 );
 

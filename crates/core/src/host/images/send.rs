@@ -29,7 +29,7 @@ impl Images {
         source: &Path,
         progress: &Progress,
     ) -> Result<(), Trouble> {
-        let length = check_here(source).await?;
+        let length = check_here(source, spec.form).await?;
         let _turn = self.turn(spec).await;
         let _upload = self.uploads.acquire().await.map_err(Trouble::failed)?;
         if self.has(spec).await? {

@@ -10,6 +10,8 @@ fn spec() -> ImageSpec {
         name: "tiny".parse().unwrap(),
         volume: "image.tiny.qcow2".to_owned(),
         checksum: Checksum::sha256(&"0".repeat(64)).unwrap(),
+        form: ImageForm::default(),
+        most: Size::default(),
     }
 }
 

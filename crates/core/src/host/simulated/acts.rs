@@ -10,7 +10,7 @@ use crate::{
     host::{Fetched, Host, HostError, Progress, Stream, real::strange_card, trouble::Trouble},
     model::{
         DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
-        ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
+        ImageForm, ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
 
@@ -80,6 +80,11 @@ impl Host for SimulatedHost {
         tracing::debug!(source = %source.display(), "stored");
         let spec = spec.clone();
         self.act(format!("store image {}", spec.name), move |world| world.store_image(&spec))
+    }
+
+    async fn unpacks(&self, form: ImageForm) -> Result<bool, HostError> {
+        tracing::debug!(?form, "unpacked there");
+        Ok(true)
     }
 
     async fn fetch_image(
