@@ -14,7 +14,7 @@ use acceptance::{
 use common::{
     lab,
     picture::{MIB, POOL, Picture, cached, through},
-    small::{Gone, pool_files, says},
+    small::{Gone, pool_files, says, volume_prefix},
 };
 
 #[test]
@@ -32,6 +32,27 @@ fn a_host_goes_on_with_what_it_has_fetched() {
     assert_eq!(from, [None, Some(3 * MIB), Some(4 * MIB)]);
     assert_eq!(web.sent(), picture.bytes.len(), "each byte once, none of them through us");
     assert_eq!(cached(bed.path()), [""; 0]);
+    let root = pool_files(&lab, "rack1", &volume_prefix("imgfcut"));
+    let root = root.iter().find(|name| name.contains(".root.") && !name.starts_with("trash."));
+    let info = format!("qemu-img info {POOL}/{}", root.unwrap());
+    says(&lab.ssh("rack1", &info).unwrap(), &["compat: 1.1", &picture.sha256[..32]]);
+}
+
+#[test]
+fn progress_is_told_with_rate_and_time_left() {
+    let lab = lab();
+    let picture = Picture::of(&lab, 14);
+    let web = Web::on("10.77.0.1").unwrap();
+    web.put("/p", Page { pace: Some(2 * MIB), ..Page::of(picture.bytes.clone()) });
+    let bed = picture.bed("imgfpace", &web.url("/p"));
+    let _gone = Gone(&bed, "imgfpace");
+    let said = bed.expect(0, &["apply", "--yes"]).unwrap();
+    let line = said.stderr.lines().find(|line| line.contains(" left")).unwrap_or_default();
+    let has = |words: &[&str]| words.iter().all(|word| line.contains(word));
+    assert!(
+        has(&["rack1: bring image blank  ", " % ", " MiB of 14.", "MiB/s, ", " s left"]),
+        "{said}"
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod failure;
 mod init;
 mod lock;
 mod onlook;
+mod pace;
 mod plan;
 mod screen;
 mod ssh;
