@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Show in what hosts differ from what was last made of them; changes nothing
     Drift(Drift),
+    /// Show images on hosts, bring them ahead of time, remove what nobody needs
+    Image(crate::image::Image),
     /// Show what was removed, bring it back, or destroy it
     Trash(crate::trash::Trash),
     /// Log in to a VM; its host key is known

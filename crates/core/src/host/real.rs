@@ -126,8 +126,9 @@ impl RealHost {
 
     async fn drop_volume(&self, name: &str) -> Result<(), Trouble> {
         let path = self.in_pool(name)?;
-        // Anything else that is removed can be made again.
-        let loss = if name.starts_with("trash.") { Loss::Final } else { Loss::Mended };
+        // A seed can be made again. So can an image, but not what somebody's disk on it lacks meanwhile.
+        let is_final = name.starts_with("trash.") || name.starts_with("image.");
+        let loss = if is_final { Loss::Final } else { Loss::Mended };
         self.refuse_if_used(&path, loss).await?;
         files::remove(&self.transport, &path, self.deadlines.call).await
     }

@@ -116,6 +116,8 @@ impl HostDraft<'_> {
         match self.world.goal {
             Goal::Restore(restore) => return self.restore(restore),
             Goal::Empty(entries) => return self.empty(entries),
+            Goal::Pull(images) => return self.pull(images),
+            Goal::Prune => return self.prune(),
             _ => {}
         }
         if self.world.goal.is_to_make() {
