@@ -8,6 +8,8 @@ pub mod bed;
 pub mod hostile;
 pub mod lab;
 pub mod old_libvirt;
+pub mod relay;
 pub mod sshd;
 pub mod terminal;
+pub mod web;
 pub mod workshop;

@@ -61,6 +61,12 @@ impl Sshd {
         Self::start(lab, folder, &seen, enter, account, |_| Ok(more.to_owned()))
     }
 
+    /// Starts one on a rack whose sessions see a pool of their own, so large and empty.
+    pub fn with_pool_of(lab: &Lab, rack: &Rack, size: &str) -> Result<Self> {
+        let own = format!("mount -t tmpfs -o mode=711,size={size} none /var/lib/libvirt/freehold");
+        Self::among(lab, rack, "", &own)
+    }
+
     fn start(
         lab: &Lab,
         folder: TempDir,
@@ -106,6 +112,11 @@ impl Sshd {
     /// Returns the port it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns its process, whose mounts its sessions see.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns its folder: `host` and `host.pub`, `authorized`, `config`, `log`.

@@ -62,6 +62,8 @@ pub(crate) enum Command {
     /// Make a machine a host: its key, its pool, its block
     #[command(subcommand)]
     Host(HostCommand),
+    /// Show images on hosts, bring them ahead of time, remove what nobody needs
+    Image(crate::image::Image),
     /// Show what was removed, bring it back, or destroy it
     Trash(crate::trash::Trash),
     /// Log in to a VM; its host key is known

@@ -236,7 +236,7 @@ impl<'a> Prepared<'a> {
             let inventory = draft.inventory(world);
             (draft, inventory)
         });
-        if self.goal.is_of_trash() {
+        if self.goal.is_of_files() {
             return self.with_world(|world| draft.with(world, Proposals::default()));
         }
         let published = &self.snapshot.published;

@@ -12,10 +12,12 @@ mod doctor;
 mod drift;
 mod failure;
 mod host;
+mod image;
 mod init;
 mod lock;
 mod logs;
 mod onlook;
+mod pace;
 mod passphrase;
 mod plan;
 mod power;
@@ -78,6 +80,7 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Apply(apply) => apply::run(args, apply).await,
         Command::Lock(Lock::Prune(prune)) => lock::prune(args, prune),
         Command::Destroy(destroy) => apply::destroy(args, destroy).await,
+        Command::Image(image) => image::run(args, image).await,
         Command::Trash(trash) => trash::run(args, trash).await,
         Command::Status(status) => Ok(status::run(&Onlooker::open(args)?, status).await),
         Command::Drift(drift) => Ok(drift::run(&Onlooker::open(args)?, drift).await),

@@ -10,7 +10,7 @@ use std::{
 use freehold_core::events::{Event, Listener, StepOutcome};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::failure::told;
+use crate::{failure::told, pace::Pace};
 
 /// The progress that is shown, if any.
 static SHOWN: Mutex<Option<MultiProgress>> = Mutex::new(None);
@@ -69,8 +69,11 @@ pub(crate) fn start_log(verbose: u8) {
     log.without_time().with_target(verbose > 0).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
-/// One line per host being read and per running step: on a terminal with elapsed time and bytes,
-/// elsewhere a plain line when it ends.
+/// How often a step that moves bytes is told of where there is no terminal.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// One line per host being read and per running step: on a terminal with elapsed time, bytes, rate and
+/// time left, elsewhere a plain line now and then and when it ends.
 #[derive(Debug)]
 pub(crate) struct Screen {
     bars: MultiProgress,
@@ -89,6 +92,9 @@ struct Running {
     bar: ProgressBar,
     words: String,
     since: Instant,
+    pace: Pace,
+    /// When a plain line was written.
+    told: Instant,
 }
 
 impl Screen {
@@ -108,23 +114,23 @@ impl Screen {
         let bar = self.bars.add(ProgressBar::new_spinner().with_style(style));
         bar.set_message(words.clone());
         bar.enable_steady_tick(Duration::from_millis(120));
-        let running = Running { bar, words, since: Instant::now() };
+        let (since, pace) = (Instant::now(), Pace::default());
+        let running = Running { bar, words, since, pace, told: since };
         self.running.lock().expect("no holder panics").insert(key, running);
     }
 
     fn progress(&self, key: &Key, done: u64, total: Option<u64>) {
-        let running = self.running.lock().expect("no holder panics");
-        let Some(running) = running.get(key) else { return };
-        let seconds = running.since.elapsed().as_secs_f64().max(0.001);
-        #[expect(clippy::cast_precision_loss, reason = "for the eye")]
-        let rate = done as f64 / seconds / f64::from(1 << 20);
-        let mib = |bytes: u64| bytes >> 20;
-        let of = total.map(|total| format!("/{}", mib(total))).unwrap_or_default();
-        running.bar.set_message(format!(
-            "{}  {}{of} MiB, {rate:.0} MiB/s",
-            running.words,
-            mib(done)
-        ));
+        let mut running = self.running.lock().expect("no holder panics");
+        let Some(running) = running.get_mut(key) else { return };
+        let now = Instant::now();
+        running.pace.note(now, done);
+        let words = || format!("{}  {}", running.words, running.pace.words(total));
+        if self.live {
+            running.bar.set_message(words());
+        } else if now - running.told >= INTERVAL {
+            say(&words());
+            running.told = now;
+        }
     }
 
     fn end(&self, key: &Key) -> Option<(String, Duration)> {

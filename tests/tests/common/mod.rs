@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails where its world is not as it must be")]
 
+pub(crate) mod picture;
 pub(crate) mod small;
 pub(crate) mod table;
 

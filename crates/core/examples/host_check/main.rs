@@ -17,7 +17,9 @@ use std::{
 };
 
 use freehold_core::{
-    host::{ConnectOptions, Host, HostError, HostErrorKind, Progress, connect, guest_host_key},
+    host::{
+        ConnectOptions, Fetched, Host, HostError, HostErrorKind, Progress, connect, guest_host_key,
+    },
     model::{
         Accel, Checksum, Connection, DomainShape, DomainSpec, DomainState, Firmware,
         Host as HostBlock, HostCard, HostView, ImageSpec, NetworkSpec, Size, VolumeSpec,
@@ -165,7 +167,8 @@ async fn images(check: &mut Check, image: &ImageSpec, file: &Path, work: &Path) 
     std::fs::write(&odd, "<html>404</html>")?;
     refused(host.store_image(&wrong, &odd, &progress).await, kind, "a web page")?;
     let nowhere = "http://127.0.0.1:9/image.qcow2";
-    must(!host.fetch_image(&wrong, nowhere, &progress).await?, "nothing is fetched from nowhere")?;
+    let fetched = host.fetch_image(&wrong, nowhere, &progress).await?;
+    must(matches!(fetched, Fetched::Not(_)), "nothing is fetched from nowhere")?;
     let volumes = check.view().await?.pool.ok_or("no pool")?.volumes;
     must(volumes.len() == 1 && volumes.contains_key(&image.volume), "only the image is there")?;
     check.step("refuse bad images");

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use freehold_core::model::{
-    Accel, Checksum, Digest, DiskSpec, DomainSpec, Firmware, ImageSpec, Mac, Mark, NicSource,
-    NicSpec, Size, VolumeSpec,
+    Accel, Checksum, Digest, DiskSpec, DomainSpec, Firmware, ImageForm, ImageSpec, Mac, Mark,
+    NicSource, NicSpec, Size, VolumeSpec,
 };
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -92,9 +92,10 @@ pub(super) fn make_image(dir: &Path) -> Outcome<(ImageSpec, PathBuf)> {
     std::fs::write(&file, &bytes)?;
     let spec = ImageSpec {
         name: "tiny".parse()?,
-        fleet: mark("tiny").fleet,
         volume: "image.tiny.qcow2".to_owned(),
         checksum: Checksum::sha256(&hex(&Sha256::digest(&bytes)))?,
+        form: ImageForm::default(),
+        most: Size::default(),
     };
     Ok((spec, file))
 }

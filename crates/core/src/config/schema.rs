@@ -187,8 +187,20 @@ const IMAGE: Schema = Schema {
         key("source", "path or http(s) URL", Required, "Where it is; paths begin at the fleet."),
         key("sha256", "64 hexadecimal digits", Nothing, "What its bytes must hash to."),
         key("sha512", "128 hexadecimal digits", Nothing, "What its bytes must hash to."),
+        key(
+            "format",
+            "`qcow2` or `raw`",
+            Is("by its name: `raw` for `.raw`"),
+            "What it is, unpacked.",
+        ),
+        key(
+            "compression",
+            "`none`, `gzip`, `xz`, `zstd`, `bzip2`",
+            Is("by its name: `.gz .xz .zst .bz2`"),
+            "What it is packed with; the checksum is that of the file as it is published.",
+        ),
     ],
-    later: &["format", "protect", "signature", "compression"],
+    later: &["protect", "signature"],
     ..PLAIN
 };
 

@@ -12,6 +12,9 @@ use crate::model::{HostCard, Size, VolumeView};
 /// file under it. QEMU writes the name at byte 96 (version 2) or 528 (version 3, QEMU 7.2).
 const HEAD: usize = 768;
 
+/// What a disk stands on whose header does not name it in text.
+pub(crate) const UNREADABLE: &str = "a file whose name cannot be read";
+
 /// What `find` counts blocks in, whatever the file system's are.
 const BLOCK: u64 = 512;
 
@@ -226,7 +229,7 @@ fn view(head: &[u8], size: u64, used: Size, pool: &str) -> Option<VolumeView> {
             None if header.backing_end() > head.len() as u64 && size > head.len() as u64 => {
                 return None;
             }
-            None => Some("a file whose name cannot be read".to_owned()),
+            None => Some(UNREADABLE.to_owned()),
         },
     };
     Some(VolumeView { capacity: header.virtual_size, backing, used })

@@ -50,12 +50,21 @@ pub use qcow2::ImageError;
 pub use ssh::{AskPassphrase, NoAnswer, Passphrases};
 
 use crate::model::{
-    DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark,
-    NetworkSpec, Ours, Size, VolumeSpec,
+    DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageForm, ImageSpec,
+    KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
 };
 
 /// Called with bytes done and, when known, bytes in all.
 pub type Progress = Arc<dyn Fn(u64, Option<u64>) + Send + Sync>;
+
+/// What came of a host's own try to fetch an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// It lies in the pool.
+    Here,
+    /// It cannot, and this is why.
+    Not(String),
+}
 
 /// One physical host. Calls may run at the same time; each has a deadline of its own and says in
 /// its error whether it certainly did not happen. What takes [`Ours`] looks at the object's mark
@@ -85,7 +94,7 @@ pub trait Host: Send + Sync + fmt::Debug {
     async fn remove_network(&self, network: &Ours) -> Result<(), HostError>;
 
     /// Brings an image from a file of this machine into the pool: staging name, digest checked on
-    /// the host, fsync, rename. One that is there is left alone.
+    /// the host, fsync, rename. One that is there is left alone; of one that was cut the rest is sent.
     async fn store_image(
         &self,
         spec: &ImageSpec,
@@ -93,14 +102,18 @@ pub trait Host: Send + Sync + fmt::Debug {
         progress: &Progress,
     ) -> Result<(), HostError>;
 
-    /// Has the host itself fetch an image; `Ok(false)` when it cannot (no tool, no way there), with
-    /// nothing left behind. The digest and the header are checked before the file gets its name.
+    /// Says whether the host has the tools to make plain qcow2 of an image of this form.
+    async fn unpacks(&self, form: ImageForm) -> Result<bool, HostError>;
+
+    /// Has the host itself fetch an image; [`Fetched::Not`] when it cannot (no tool, no way there).
+    /// The digest and the header are checked before the file gets its name. What was cut goes on where
+    /// it ended, by whatever way and whoever's run.
     async fn fetch_image(
         &self,
         spec: &ImageSpec,
         url: &str,
         progress: &Progress,
-    ) -> Result<bool, HostError>;
+    ) -> Result<Fetched, HostError>;
 
     /// Makes a qcow2 volume. One of that name is left alone when size and backing agree, and an
     /// error otherwise.

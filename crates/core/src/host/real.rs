@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 use super::{
-    Console, ConsoleNews, ConsolePlace, Host, HostError, Progress, Stream,
+    Console, ConsoleNews, ConsolePlace, Fetched, Host, HostError, Progress, Stream,
     command::Command,
     connect::Deadlines,
     files::{self, Durable, Readers},
@@ -21,8 +21,8 @@ use super::{
     uses::{Loss, Uses},
 };
 use crate::model::{
-    DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain, Mark,
-    NetworkSpec, Ours, Size, VolumeSpec,
+    DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageForm, ImageSpec,
+    KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
 };
 
 /// A host with sshd and libvirt, or this machine.
@@ -127,8 +127,9 @@ impl RealHost {
 
     async fn drop_volume(&self, name: &str) -> Result<(), Trouble> {
         let path = self.in_pool(name)?;
-        // Anything else that is removed can be made again.
-        let loss = if name.starts_with("trash.") { Loss::Final } else { Loss::Mended };
+        // A seed can be made again. So can an image, but not what somebody's disk on it lacks meanwhile.
+        let is_final = name.starts_with("trash.") || name.starts_with("image.");
+        let loss = if is_final { Loss::Final } else { Loss::Mended };
         self.refuse_if_used(&path, loss).await?;
         files::remove(&self.transport, &path, self.deadlines.call).await
     }
@@ -208,12 +209,17 @@ impl Host for RealHost {
         act(self, || format!("store image {}", spec.name), stored)
     }
 
+    async fn unpacks(&self, form: ImageForm) -> Result<bool, HostError> {
+        let asked = self.images.unpacks(form).await;
+        act(self, || "look for tools that unpack images".to_owned(), asked)
+    }
+
     async fn fetch_image(
         &self,
         spec: &ImageSpec,
         url: &str,
         progress: &Progress,
-    ) -> Result<bool, HostError> {
+    ) -> Result<Fetched, HostError> {
         let fetched = self.images.fetch(spec, url, progress).await;
         act(self, || format!("fetch image {}", spec.name), fetched)
     }

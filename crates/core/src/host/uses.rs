@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     backing::backing_file,
     libvirt::RawDomain,
-    listing::Listing,
+    listing::{Listing, UNREADABLE},
     outside::{self, Content},
     qcow2::Header,
     real::RealHost,
@@ -137,6 +137,9 @@ impl RealHost {
         for (name, volume) in &listing.volumes {
             if let Some(under) = &volume.backing {
                 trail.plain.remove(under);
+                if under == UNREADABLE {
+                    trail.dark = Some(format!("volume {name}"));
+                }
                 trail.add(under.clone(), &format!("volume {name}"), &pool);
             }
         }

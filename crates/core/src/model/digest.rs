@@ -54,11 +54,11 @@ impl Checksum {
         }
     }
 
-    /// Returns the coreutils program that computes it on a host: `sha256sum`, `sha512sum`.
-    pub fn program(&self) -> &'static str {
+    /// Returns its kind: `sha256`, `sha512`.
+    pub fn kind(&self) -> &'static str {
         match self {
-            Self::Sha256(_) => "sha256sum",
-            Self::Sha512(_) => "sha512sum",
+            Self::Sha256(_) => "sha256",
+            Self::Sha512(_) => "sha512",
         }
     }
 }

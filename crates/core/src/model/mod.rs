@@ -33,7 +33,7 @@ pub use field::Field;
 pub use fleet::Fleet;
 pub use host::{Accel, Connection, Host, SshTarget};
 pub(crate) use image::without_query;
-pub use image::{Image, ImageSource};
+pub use image::{Image, ImageForm, ImageFormat, ImageSource, Packing};
 pub use impact::Impact;
 pub use inventory::{Inventory, InventoryVm, VmState};
 pub use mark::{Mark, Ours, SeedDigest};

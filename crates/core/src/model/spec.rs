@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Accel, AddressRange, Checksum, Firmware, FleetId, ImageName, Mac, Mark, Ours, Size};
+use super::{Accel, AddressRange, Checksum, Firmware, ImageForm, ImageName, Mac, Mark, Ours, Size};
 
 /// A domain (libvirt's word for a VM) to define.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,12 +103,17 @@ impl NetworkSpec {
 pub struct ImageSpec {
     /// Its name in the fleet, for the screen.
     pub name: ImageName,
-    /// Whose run brings it: what lies half brought under that fleet's name is an older run's.
-    pub fleet: FleetId,
-    /// Its file in the pool, named for its digest: `image.sha256-<first 16 digits>.qcow2`.
+    /// Its file in the pool, named for its digest and what was done to it:
+    /// `image.sha256-<first 32 digits>.xz.raw.qcow2`.
     pub volume: String,
-    /// What its bytes must hash to.
+    /// What its bytes must hash to, as it is published.
     pub checksum: Checksum,
+    /// How it is published.
+    #[serde(default)]
+    pub form: ImageForm,
+    /// How large it may be once it is unpacked.
+    #[serde(default)]
+    pub most: Size,
 }
 
 /// A qcow2 volume to make in a host's pool.

@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use super::{DiskRestoral, TrashEmptying, VmRemoval, VmRestoral, VmWork};
 use crate::{
-    model::{DiskName, HostName, ImageName, ImageSpec, Impact, NetworkName, NetworkSpec, VmName},
+    model::{
+        DiskName, HostName, ImageName, ImageSpec, Impact, NetworkName, NetworkSpec, Size, VmName,
+    },
     state::VmDecision,
 };
 
@@ -79,6 +81,8 @@ pub enum Object {
     Network(NetworkName),
     /// An image in the pool.
     Image(ImageName),
+    /// An image in the pool that no text names any more, by its file.
+    Stored(String),
     /// A VM with its volumes.
     Vm(VmName),
     /// An entry of the trash.
@@ -94,6 +98,7 @@ impl fmt::Display for Object {
             Self::Pool => f.write_str("pool"),
             Self::Network(name) => write!(f, "network {name}"),
             Self::Image(name) => write!(f, "image {name}"),
+            Self::Stored(file) => write!(f, "file {file}"),
             Self::Vm(name) => write!(f, "vm {name}"),
             Self::Trash(id) => write!(f, "trash {id}"),
             Self::Outside(plugin) => f.write_str(plugin),
@@ -245,6 +250,15 @@ pub enum Work {
     },
     /// Bring an image.
     Image(ImageSpec),
+    /// Remove an image.
+    ImageGone {
+        /// Its file.
+        volume: String,
+        /// Whether the file goes; otherwise it is taken off this fleet's list only.
+        remove: bool,
+        /// What it takes.
+        used: Size,
+    },
     /// Make a VM, or what is missing of it.
     Vm(Box<VmWork>),
     /// Take a VM away and make it again.

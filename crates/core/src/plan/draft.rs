@@ -116,6 +116,8 @@ impl HostDraft<'_> {
         match self.world.goal {
             Goal::Restore(restore) => return self.restore(restore),
             Goal::Empty(entries) => return self.empty(entries),
+            Goal::Pull(images) => return self.pull(images),
+            Goal::Prune => return self.prune(),
             _ => {}
         }
         if self.world.goal.is_to_make() {
@@ -287,7 +289,7 @@ impl HostDraft<'_> {
             self.change(Object::Pool, Action::Create, Impact::Live, Reason::New, Work::Pool);
         }
         for name in images {
-            let spec = image_spec(self.world.fleet.id, &self.world.fleet.images[name]);
+            let spec = image_spec(self.world.fleet, &self.world.fleet.images[name]);
             let pool = self.view.pool.as_ref();
             if !pool.is_some_and(|pool| pool.volumes.contains_key(&spec.volume)) {
                 let object = Object::Image(name.clone());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::trash::{Restore, TrashKey};
-use crate::model::VmName;
+use crate::model::{ImageName, VmName};
 
 /// What a run is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,10 @@ pub enum Goal {
     Restore(Box<Restore>),
     /// Destroy these entries of the trash.
     Empty(BTreeSet<TrashKey>),
+    /// Bring these images to hosts.
+    Pull(BTreeSet<ImageName>),
+    /// Remove images that nobody needs.
+    Prune,
 }
 
 impl Goal {
@@ -52,17 +56,18 @@ impl Goal {
             Self::Destroy(Some(vms)) | Self::Replace(vms) | Self::Adopt { vms, .. } => {
                 vms.contains(vm)
             }
-            Self::Restore(_) | Self::Empty(_) => false,
+            Self::Restore(_) | Self::Empty(_) | Self::Pull(_) | Self::Prune => false,
         }
     }
 
     /// Says whether it is about what is declared, rather than about taking away.
     pub fn is_to_make(&self) -> bool {
-        !matches!(self, Self::Destroy(_) | Self::Restore(_) | Self::Empty(_))
+        !matches!(self, Self::Destroy(_)) && !self.is_of_files()
     }
 
-    /// Says whether it is about the trash alone: no server is asked then, and what is pending stays.
-    pub fn is_of_trash(&self) -> bool {
-        matches!(self, Self::Restore(_) | Self::Empty(_))
+    /// Says whether it is about the trash or images alone: no server is asked then, and what is pending
+    /// stays.
+    pub fn is_of_files(&self) -> bool {
+        matches!(self, Self::Restore(_) | Self::Empty(_) | Self::Pull(_) | Self::Prune)
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     Change, Consent, Detached, Object, Plan, Reason, VmRemoval, VmWork, Work, World,
+    images::of_images,
     removal::{is_kept, is_protected},
     trash::of_trash,
 };
@@ -50,6 +51,9 @@ pub enum Broken {
     /// Something that is not in the trash would be treated as if it were.
     #[error("volume {0} does not lie in the trash, or is not listed on the host's card")]
     NotTrash(String),
+    /// An image would go that is declared, or that is not this fleet's.
+    #[error("image {0} is declared, or is not this fleet's, and would be removed")]
+    Image(String),
     /// Two VMs would have one address.
     #[error("{first} and {second} would both have {address} of network {network}")]
     OneAddress {
@@ -97,6 +101,7 @@ impl Plan {
             }
             broken.extend(of_touch(world, change));
             broken.extend(of_trash(world, change));
+            broken.extend(of_images(world, change));
         }
         broken.extend(self.shared_addresses(world));
         let (wanted, allowed) =

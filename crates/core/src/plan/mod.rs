@@ -15,6 +15,7 @@ mod draft;
 mod drift;
 mod goal;
 mod held;
+mod images;
 mod inventory;
 mod json;
 mod known;
@@ -51,6 +52,7 @@ pub use drift::{
 };
 pub use goal::Goal;
 pub use held::{Held, Withheld, abandoned};
+pub use images::{StoredImage, images};
 pub use json::PlanJson;
 pub use lint::Broken;
 pub use locked::{Choice, Disagreement, Undecided, disagreements, undecided};

@@ -36,8 +36,8 @@ impl Draft {
     /// Adds what plugins propose and returns the plan.
     pub fn with(self, world: &World<'_>, proposals: Proposals) -> Plan {
         // Where nobody was asked, nothing is proposed, and what is pending stays so.
-        let of_trash = world.goal.is_of_trash();
-        let proposals = if of_trash { Proposals::default() } else { proposals };
+        let of_files = world.goal.is_of_files();
+        let proposals = if of_files { Proposals::default() } else { proposals };
         let mut held = self.held;
         let trouble = |trouble: Trouble, down: bool| {
             let Trouble { plugin, causes, hint } = trouble;
@@ -61,7 +61,7 @@ impl Draft {
             zones: records_by_zone(world.snapshot),
             unchanged: self.unchanged,
             trash: self.trash,
-            unasked: of_trash,
+            unasked: of_files,
         };
         plan.without_edits_of_held(world)
     }

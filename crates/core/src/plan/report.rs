@@ -103,6 +103,12 @@ fn change_line(change: &Change) -> String {
         Work::DiskRestored(work) => {
             line += &format!(": disk {} back from the trash, to be kept", work.disk);
         }
+        Work::ImageGone { remove: true, used, .. } => {
+            return format!("{line}: nobody needs it ({})", used.rounded());
+        }
+        Work::ImageGone { .. } => {
+            return format!("{line}: stays, another fleet brought it too");
+        }
         Work::TrashEmptied(work) => {
             return format!("{line}: destroyed for good ({})", work.holds);
         }

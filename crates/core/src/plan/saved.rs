@@ -292,6 +292,9 @@ fn volumes_of(change: &Change) -> Vec<&String> {
     if let Work::Image(spec) = &change.work {
         volumes.push(&spec.volume);
     }
+    if let Work::ImageGone { volume, .. } = &change.work {
+        volumes.push(volume);
+    }
     if let Work::VmRestored(work) = &change.work {
         volumes.extend(work.moves.iter().flat_map(|(from, to)| [from, to]));
     }

@@ -67,7 +67,7 @@ impl<'a> Look<'a> {
     }
 
     pub(super) fn image(&self) -> ImageSpec {
-        image_spec(self.world.fleet.id, &self.world.fleet.images[&self.vm.image])
+        image_spec(self.world.fleet, &self.world.fleet.images[&self.vm.image])
     }
 
     /// Says whether a volume of its lies in the pool.
@@ -395,5 +395,5 @@ pub(super) fn resolved_accel(look: &Look<'_>) -> Accel {
 pub(super) fn needed_image(world: &World<'_>, work: &VmWork) -> Option<ImageSpec> {
     let needs = work.volumes.iter().any(|volume| volume.backing.is_some());
     let vm = world.fleet.vms.get(&work.vm).filter(|_| needs)?;
-    Some(image_spec(world.fleet.id, &world.fleet.images[&vm.image]))
+    Some(image_spec(world.fleet, &world.fleet.images[&vm.image]))
 }

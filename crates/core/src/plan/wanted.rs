@@ -5,25 +5,31 @@ use std::net::Ipv4Addr;
 use super::{VmWork, World};
 use crate::{
     model::{
-        Accel, AddressRange, Digest, DiskName, DiskSpec, DomainSpec, Firmware, FleetId, HostName,
-        Image, ImageSpec, Mark, Network, NetworkKind, NetworkSpec, NicAddress, NicSource, NicSpec,
-        Vm, VolumeSpec, network_uuid, nvram_name, seed_volume_name,
+        Accel, AddressRange, Digest, DiskName, DiskSpec, DomainSpec, Firmware, Fleet, HostName,
+        Image, ImageName, ImageSpec, Mark, Network, NetworkKind, NetworkSpec, NicAddress,
+        NicSource, NicSpec, Size, Vm, VolumeSpec, network_uuid, nvram_name, seed_volume_name,
     },
     state::{DiskRecord, VmDecision, VmRecord},
 };
 
 /// Returns the image as a host's pool keeps it: under its digest.
-pub fn image_spec(fleet: FleetId, image: &Image) -> ImageSpec {
-    let (kind, digits) = match &image.checksum {
-        crate::model::Checksum::Sha256(digits) => ("sha256", digits),
-        crate::model::Checksum::Sha512(digits) => ("sha512", digits),
-    };
+pub fn image_spec(fleet: &Fleet, image: &Image) -> ImageSpec {
+    let (kind, digits) = (image.checksum.kind(), image.checksum.hex());
     ImageSpec {
         name: image.name.clone(),
-        fleet,
-        volume: format!("image.{kind}-{}.qcow2", &digits[..32]),
+        volume: format!("image.{kind}-{}.{}qcow2", &digits[..32], image.form.infix()),
         checksum: image.checksum.clone(),
+        form: image.form,
+        most: largest_root(fleet, &image.name),
     }
+}
+
+/// Returns the size that no image can exceed and be of use: a root disk is as large as its image, or
+/// larger.
+fn largest_root(fleet: &Fleet, image: &ImageName) -> Size {
+    let of_image = fleet.vms.values().filter(|vm| vm.image == *image);
+    let roots = of_image.filter_map(|vm| vm.disks.first()).map(|disk| disk.size);
+    roots.max().unwrap_or(Size::from_bytes(1 << 40))
 }
 
 /// Returns the libvirt network of a `nat` network on a host; `None` for a bridge.
@@ -105,7 +111,7 @@ pub(super) fn domain_spec(
 ) -> DomainSpec {
     let fleet = world.fleet;
     let backing =
-        |index: usize| (index == 0).then(|| image_spec(fleet.id, &fleet.images[&vm.image]).volume);
+        |index: usize| (index == 0).then(|| image_spec(fleet, &fleet.images[&vm.image]).volume);
     let disks = decision
         .disks
         .iter()

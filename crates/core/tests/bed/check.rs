@@ -74,7 +74,7 @@ impl Bed {
         let (fleet, snapshot) = (self.fleet(), self.snapshot());
         assert!(snapshot.vms.is_empty(), "{:?}", snapshot.vms);
         let images: BTreeSet<_> =
-            fleet.images.values().map(|i| image_spec(fleet.id, i).volume).collect();
+            fleet.images.values().map(|i| image_spec(&fleet, i).volume).collect();
         for (host, simulated) in &self.hosts {
             let world = simulated.world();
             let mut domains = world.domains.values();
@@ -143,7 +143,7 @@ impl Bed {
     fn check_volumes(&self, context: &str, host: &HostName, want: &Want) {
         let Want { fleet, snapshot, .. } = want;
         let images: BTreeSet<_> =
-            fleet.images.values().map(|i| image_spec(fleet.id, i).volume).collect();
+            fleet.images.values().map(|i| image_spec(fleet, i).volume).collect();
         let (mut wanted, either) = wanted_volumes(host, want);
         let kept = snapshot.kept.iter().filter(|kept| kept.host == *host);
         wanted.extend(kept.map(|kept| kept.volume.clone()));

@@ -5,13 +5,13 @@ use std::{net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use freehold_core::{
     host::{
-        Certainty, Console, ConsoleNews, ConsolePlace, Host, HostError, HostErrorKind, Progress,
-        Stream,
+        Certainty, Console, ConsoleNews, ConsolePlace, Fetched, Host, HostError, HostErrorKind,
+        Progress, Stream,
         simulated::{Fault, SimulatedHost},
     },
     model::{
-        DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageSpec, KeptDomain,
-        Mark, NetworkSpec, Ours, Size, VolumeSpec,
+        DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageForm, ImageSpec,
+        KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
 use uuid::Uuid;
@@ -130,12 +130,16 @@ impl Host for TrickyHost {
         changing!(self, "store image", self.inner.store_image(spec, source, progress))
     }
 
+    async fn unpacks(&self, form: ImageForm) -> Result<bool, HostError> {
+        self.inner.unpacks(form).await
+    }
+
     async fn fetch_image(
         &self,
         spec: &ImageSpec,
         url: &str,
         progress: &Progress,
-    ) -> Result<bool, HostError> {
+    ) -> Result<Fetched, HostError> {
         changing!(self, "fetch image", self.inner.fetch_image(spec, url, progress))
     }
 

@@ -8,7 +8,7 @@ use crate::{
         fields::{Field, Fields, Given, required},
         problem::Reported,
     },
-    model::{Checksum, Image, ImageSource},
+    model::{Checksum, Image, ImageForm, ImageFormat, ImageSource, Packing},
 };
 
 /// Reads an image.
@@ -16,7 +16,8 @@ pub(in crate::config) fn image(fields: Fields<'_>) -> Result<Image, Reported> {
     let name = fields.label();
     let source = required(source(fields));
     let checksum = checksum(fields, source.as_ref().ok());
-    Ok(Image { name: name?, source: source?, checksum: checksum? })
+    let form = form(fields, source.as_ref().ok());
+    Ok(Image { name: name?, source: source?, checksum: checksum?, form: form? })
 }
 
 fn source(fields: Fields<'_>) -> Field<ImageSource> {
@@ -35,6 +36,21 @@ fn source(fields: Fields<'_>) -> Field<ImageSource> {
     let why = if path.exists() { "is no file" } else { "does not exist" };
     let why = format!("the image {} {why}", shown(&path));
     Err(fields.invalid("source", &span, &text, why))
+}
+
+/// What is not said follows from the name.
+fn form(fields: Fields<'_>, source: Option<&ImageSource>) -> Result<ImageForm, Reported> {
+    let packings = Packing::ALL.map(|(packing, word, _)| (word, packing));
+    let packing = fields.word("compression", &packings, &[]);
+    let formats = [("qcow2", ImageFormat::Qcow2), ("raw", ImageFormat::Raw)];
+    let format = fields.word("format", &formats, &["vmdk", "vhd", "vhdx", "vdi"]);
+    let named = match source {
+        Some(ImageSource::Path(path)) => ImageForm::of_name(&path.to_string_lossy()),
+        Some(ImageSource::Url(url)) => ImageForm::of_name(url),
+        None => ImageForm::default(),
+    };
+    let packing = packing?.map_or(named.packing, |given| given.value);
+    Ok(ImageForm { packing, format: format?.map_or(named.format, |given| given.value) })
 }
 
 fn checksum(fields: Fields<'_>, source: Option<&ImageSource>) -> Result<Checksum, Reported> {

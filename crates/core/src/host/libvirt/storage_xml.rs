@@ -32,7 +32,13 @@ pub(super) fn volume_xml(spec: &VolumeSpec, pool: &str, owner: Owner) -> Result<
         .child(tag("name").text(&spec.name))
         .child(tag("capacity").with("unit", "bytes").text(spec.size.bytes()))
         .child(tag("allocation").with("unit", "bytes").text(0))
-        .child(tag("target").child(qcow2()).child(permissions(owner, "0600")));
+        .child(
+            // libvirt makes version 2 (`0.10`) by default.
+            tag("target")
+                .child(qcow2())
+                .child(permissions(owner, "0600"))
+                .child(tag("compat").text("1.1")),
+        );
     match &spec.backing {
         None => volume,
         Some(backing) => volume.child(

@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::{Answer, SimulatedHost, changes::xml_of};
 use crate::{
     host::{
-        Console, ConsoleNews, ConsolePlace, Host, HostError, Progress, Stream, real::strange_card,
-        trouble::Trouble,
+        Console, ConsoleNews, ConsolePlace, Fetched, Host, HostError, Progress, Stream,
+        real::strange_card, trouble::Trouble,
     },
     model::{
         DomainSpec, DomainState, FleetId, Host as HostBlock, HostCard, HostName, HostView,
-        ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
+        ImageForm, ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
     },
 };
 
@@ -85,23 +85,30 @@ impl Host for SimulatedHost {
         self.act(format!("store image {}", spec.name), move |world| world.store_image(&spec))
     }
 
+    async fn unpacks(&self, form: ImageForm) -> Result<bool, HostError> {
+        tracing::debug!(?form, "unpacked there");
+        Ok(true)
+    }
+
     async fn fetch_image(
         &self,
         spec: &ImageSpec,
         url: &str,
         progress: &Progress,
-    ) -> Result<bool, HostError> {
+    ) -> Result<Fetched, HostError> {
         progress(1, Some(1));
         let (spec, url) = (spec.clone(), url.to_owned());
         self.act(format!("fetch image {}", spec.name), move |world| {
             world.started_pool()?;
-            let Some(checksum) = world.sources.get(&url) else { return Ok(false) };
+            let Some(checksum) = world.sources.get(&url) else {
+                return Ok(Fetched::Not("there is no way there".to_owned()));
+            };
             if *checksum != spec.checksum {
                 let why =
                     format!("its checksum is {}, not {}", checksum.hex(), spec.checksum.hex());
                 return Err(Trouble::input(why));
             }
-            world.store_image(&spec).map(|()| true)
+            world.store_image(&spec).map(|()| Fetched::Here)
         })
     }
 

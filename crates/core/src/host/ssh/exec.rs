@@ -1,10 +1,10 @@
 //! Runs a command on the host.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io::SeekFrom, path::Path, sync::Arc, time::Duration};
 
 use russh::{Channel, ChannelMsg, client::Msg};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _},
     time::{Instant, sleep, timeout},
 };
 
@@ -16,7 +16,8 @@ use crate::host::{Progress, Stream, command::Command, transport::Output, trouble
 pub(crate) enum Stdin<'a> {
     Nothing,
     Bytes(&'a [u8]),
-    File(&'a Path, &'a Progress),
+    /// A file, from here on.
+    File(&'a Path, u64, &'a Progress),
 }
 
 const PIECE: usize = 1 << 20;
@@ -34,12 +35,13 @@ impl Stdin<'_> {
             Self::Bytes(bytes) => {
                 timeout(deadline, to.write_all(bytes)).await.map_err(stalled)??;
             }
-            Self::File(path, progress) => {
+            Self::File(path, from, progress) => {
                 let mut file = tokio::fs::File::open(path).await?;
                 let size = file.metadata().await?.len();
+                file.seek(SeekFrom::Start(from)).await?;
                 file.set_max_buf_size(PIECE);
                 let mut piece = vec![0; PIECE];
-                let mut done = 0;
+                let mut done = from;
                 loop {
                     let read = file.read(&mut piece).await?;
                     if read == 0 {

@@ -55,7 +55,7 @@ impl Order<'_> {
         ground.written.push(chain.act(act, &base));
     }
 
-    /// Destroys entries; then the host's card lists their volumes no more.
+    /// Destroys entries, and removes images; then the host's card lists their volumes no more.
     pub(in crate::plan) fn empty_trash(&mut self, changes: &[&Change], ground: &mut Ground<'_>) {
         let emptied: Vec<&TrashEmptying> = changes
             .iter()
@@ -64,7 +64,12 @@ impl Order<'_> {
                 _ => None,
             })
             .collect();
-        if emptied.is_empty() {
+        let images = changes.iter().filter_map(|change| match &change.work {
+            Work::ImageGone { volume, remove, .. } => Some((volume, *remove)),
+            _ => None,
+        });
+        let images: Vec<_> = images.collect();
+        if emptied.is_empty() && images.is_empty() {
             return;
         }
         let mut gone = Vec::new();
@@ -76,8 +81,15 @@ impl Order<'_> {
                 gone.extend(&before);
             }
         }
+        let base = ground.base.clone();
+        for (name, _) in images.iter().filter(|(_, remove)| *remove) {
+            gone.push(self.on(ground.host, Act::DiscardVolume { name: (*name).clone() }, &base));
+        }
         let mut card = self.card_with(ground.host, Vec::new());
-        let is_gone = |name: &String| emptied.iter().any(|work| work.volumes.contains(name));
+        let is_gone = |name: &String| {
+            emptied.iter().any(|work| work.volumes.contains(name))
+                || images.iter().any(|(image, _)| *image == name)
+        };
         if let Some(names) = card.volumes.get_mut(&self.plan.fleet.to_string()) {
             names.retain(|name| !is_gone(name));
         }
