@@ -1,13 +1,18 @@
 //! `freehold ssh`: OpenSSH with a host key that is known before the first boot, and a way to the VM.
 
 use std::{
-    mem::ManuallyDrop, net::Ipv4Addr, os::unix::process::CommandExt, path::Path, process::Command,
-    sync::Arc, time::Duration,
+    mem::ManuallyDrop,
+    net::{IpAddr, Ipv4Addr},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::Duration,
 };
 
 use freehold_core::{
     host::{Host, HostErrorKind, is_pinned, quote},
-    model::{Connection, DomainState, SshTarget, VmName},
+    model::{Connection, DomainState, Fleet, SshTarget, VmName},
     plan::{AskedFrom, asked_address},
     state::{Snapshot, replace_file},
 };
@@ -43,7 +48,7 @@ pub(crate) async fn run(args: &Args, ssh: &Ssh) -> Result<Exit, Failure> {
     // may end it by SIGPIPE, which is let through again from then on.
     let mut looked = None;
     if let Connection::Ssh(target) = &made.host.connection
-        && let Seen::FromHost { port } = seen(&words, address, from).await?
+        && let Seen::FromHost { port } = seen(&context.fleet, &words, address, from).await?
     {
         looked = look(&context, &made, (address, port)).await?;
         words.extend(["-o".to_owned(), way_through(&context, args, target)]);
@@ -87,7 +92,12 @@ enum Seen {
 }
 
 /// Finds out who reaches an address: what `ssh_config` says, then a short try.
-async fn seen(words: &[String], address: Ipv4Addr, from: AskedFrom) -> Result<Seen, Failure> {
+async fn seen(
+    fleet: &Fleet,
+    words: &[String],
+    address: Ipv4Addr,
+    from: AskedFrom,
+) -> Result<Seen, Failure> {
     let mut ask = Command::new("ssh");
     ask.args(words).arg("-G").arg("--").arg(address.to_string());
     let told = ask.output().map_err(|error| cannot_run(&error))?;
@@ -103,21 +113,30 @@ async fn seen(words: &[String], address: Ipv4Addr, from: AskedFrom) -> Result<Se
         return Ok(Seen::FromHere);
     }
     let port = option("port").and_then(|port| port.parse().ok()).unwrap_or(22);
-    if from == AskedFrom::Anywhere && greets(address, port).await {
+    if from == AskedFrom::Anywhere && answers(fleet, address, port).await {
         return Ok(Seen::FromHere);
     }
     Ok(Seen::FromHost { port })
 }
 
-/// Says whether an sshd greets there. That something accepts proves nothing: there are networks whose
-/// way out accepts for everybody.
-async fn greets(address: Ipv4Addr, port: u16) -> bool {
-    let greeted = async {
+/// Says whether an sshd answers there. From the VM's own network a connection is enough; from elsewhere
+/// it must greet, as there are networks whose way out accepts for everybody.
+async fn answers(fleet: &Fleet, address: Ipv4Addr, port: u16) -> bool {
+    let subnets = fleet.networks.values().filter_map(|network| network.subnet);
+    let near = |here: IpAddr| {
+        let mut around = subnets.filter(|subnet| subnet.contains(&address));
+        around.any(|subnet| matches!(here, IpAddr::V4(here) if subnet.contains(&here)))
+    };
+    let asked = async {
+        let mut stream = TcpStream::connect((address, port)).await?;
+        if near(stream.local_addr()?.ip()) {
+            return Ok(true);
+        }
         let mut greeting = [0; 4];
-        TcpStream::connect((address, port)).await?.read_exact(&mut greeting).await?;
+        stream.read_exact(&mut greeting).await?;
         std::io::Result::Ok(greeting == *b"SSH-")
     };
-    matches!(timeout(PROBE, greeted).await, Ok(Ok(true)))
+    matches!(timeout(PROBE, asked).await, Ok(Ok(true)))
 }
 
 /// Looks from the host, so that a VM that is off or does not answer is said to be. Where the host

@@ -6,6 +6,7 @@
 mod fleet;
 mod plan;
 mod reference;
+mod vm;
 mod wide;
 
 use std::fs;
@@ -46,18 +47,20 @@ enum Part {
     Plan,
     /// Whole commands on two hosts of the lab, against bare libvirt calls and virsh
     Lab,
+    /// A running VM on one host: status against virsh, ssh against ssh
+    Vm,
     /// A plan with nothing to do of 1,000 VMs on ten hosts of the lab, against bare reads
     Wide,
 }
 
-const ALL: [Part; 3] = [Part::Plan, Part::Lab, Part::Wide];
+const ALL: [Part; 4] = [Part::Plan, Part::Lab, Part::Vm, Part::Wide];
 
 impl Part {
     /// How many racks the lab must have for it, if it needs a lab.
     fn racks(self) -> Option<usize> {
         match self {
             Self::Plan => None,
-            Self::Lab => Some(RACKS.len()),
+            Self::Lab | Self::Vm => Some(RACKS.len()),
             Self::Wide => Some(wide::RACKS),
         }
     }
@@ -122,6 +125,9 @@ fn in_the_lab(racks: usize, parts: &[Part], arguments: &Arguments) -> Result<Vec
         let mut rows = Vec::new();
         if parts.contains(&Part::Lab) {
             rows.extend(measure(&lab, arguments)?);
+        }
+        if parts.contains(&Part::Vm) {
+            rows.extend(vm::measure(&lab, arguments.rounds)?);
         }
         if parts.contains(&Part::Wide) {
             rows.extend(wide::measure(&lab, arguments.rounds)?);

@@ -49,24 +49,47 @@ impl Output {
     }
 }
 
-/// libvirt's sockets: of the one daemon or the proxy of the modular ones, then of the QEMU driver.
-pub(crate) const LIBVIRT_SOCKETS: [&str; 2] =
-    ["/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"];
+/// libvirt's socket: of the one daemon, or of the proxy in front of the modular ones.
+pub(crate) const SOCKET: &str = "/run/libvirt/libvirt-sock";
+/// The QEMU driver's own, of a host with modular daemons: it knows domains, but neither pools nor
+/// networks, which other daemons have.
+const QEMU_ALONE: &str = "/run/libvirt/virtqemud-sock";
 
+/// `$1` the socket, `$2` the one that shows that there are modular daemons.
 const LOOK_AT_SOCKETS: &str = r#"
-    found=none;
-    for s in "$@"; do
-      if [ -S "$s" ]; then found=shut; if [ -r "$s" ] && [ -w "$s" ]; then found=open; break; fi; fi;
-    done;
-    echo "$found"; id -un;
+    if [ -S "$1" ]; then
+      if [ -r "$1" ] && [ -w "$1" ]; then echo open; else echo shut; fi;
+    elif [ -S "$2" ]; then echo modular; else echo none; fi;
+    id -un;
     if command -v virt-ssh-helper >/dev/null 2>&1 || command -v nc >/dev/null 2>&1; then echo way; fi;
 "#;
 
 const HELPER: &str = r#"
     if command -v virt-ssh-helper >/dev/null 2>&1; then exec virt-ssh-helper qemu:///system; fi;
-    for s in "$@"; do [ -S "$s" ] && exec nc -U "$s"; done;
-    exit 127;
+    exec nc -U "$1";
 "#;
+
+/// Returns why libvirt cannot be had, by what was found at its socket.
+fn no_libvirt(found: &str, user: &str) -> Option<Trouble> {
+    match found {
+        "none" => Some(
+            Trouble::unreachable("libvirt does not listen there")
+                .hint("install libvirt (Debian: libvirt-daemon-system) and start libvirtd.socket"),
+        ),
+        "modular" => Some(
+            Trouble::unreachable(
+                "its libvirt has a daemon for each driver, and their proxy is off",
+            )
+            .hint("systemctl enable --now virtproxyd.socket"),
+        ),
+        "shut" => {
+            let why = format!("{user} may not use libvirt's socket");
+            let hint = format!("usermod -aG libvirt {user}");
+            Some(Trouble::new(HostErrorKind::Login, why).hint(hint))
+        }
+        _ => None,
+    }
+}
 
 impl Transport {
     /// Runs a command; its exit code is for the caller to judge.
@@ -85,50 +108,43 @@ impl Transport {
 
     /// Opens libvirt's socket.
     pub(crate) async fn libvirt(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
-        for path in LIBVIRT_SOCKETS {
-            match self {
-                Self::Local => match UnixStream::connect(path).await {
-                    Ok(stream) => return Ok(Box::new(stream)),
-                    Err(error) => tracing::debug!(path, %error, "no libvirt there"),
-                },
-                Self::Ssh(ssh) => match within(deadline, ssh.socket(path)).await? {
-                    Ok(stream) => return Ok(stream),
-                    Err(refused) => tracing::debug!(path, ?refused, "no libvirt there"),
-                },
-            }
+        match self {
+            Self::Local => match UnixStream::connect(SOCKET).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                Err(error) => tracing::debug!(%error, "no libvirt at {SOCKET}"),
+            },
+            Self::Ssh(ssh) => match within(deadline, ssh.socket(SOCKET)).await? {
+                Ok(stream) => return Ok(stream),
+                Err(refused) => tracing::debug!(?refused, "no libvirt at {SOCKET}"),
+            },
         }
         self.way_round(deadline).await
     }
 
     /// Finds out why no socket answered, and takes the way round where it may be sshd's fault.
     async fn way_round(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
-        let look = Command::new(LOOK_AT_SOCKETS, LIBVIRT_SOCKETS)?;
+        let look = Command::new(LOOK_AT_SOCKETS, [SOCKET, QEMU_ALONE])?;
         let output = self.run(&look, Stdin::Nothing, deadline).await?.good()?;
         let text = String::from_utf8_lossy(&output);
         let mut lines = text.lines();
         let (found, user) = (lines.next().unwrap_or_default(), lines.next().unwrap_or("the user"));
-        let has_way = lines.next().is_some();
-        match (found, self) {
-            ("none", _) => Err(Trouble::unreachable("libvirt does not listen there")
-                .hint("install libvirt (Debian: libvirt-daemon-system) and start libvirtd.socket")),
-            ("shut", _) => Err(Trouble::new(
-                HostErrorKind::Login,
-                format!("{user} may not use libvirt's socket"),
-            )
-            .hint(format!("usermod -aG libvirt {user}"))),
-            // sshd (9.2) says "connect failed" for AllowStreamLocalForwarding no, too.
-            (_, Self::Ssh(_)) if !has_way => {
+        if let Some(trouble) = no_libvirt(found, user) {
+            return Err(trouble);
+        }
+        match self {
+            Self::Ssh(_) if lines.next().is_none() => {
                 let why = "sshd forwards no sockets, and no virt-ssh-helper or nc is there";
                 Err(Trouble::unreachable(why).hint(
                     "set AllowStreamLocalForwarding yes in its sshd_config, or install \
                      netcat-openbsd there (virt-ssh-helper comes with libvirt 6.8 and later)",
                 ))
             }
-            (_, Self::Ssh(ssh)) => {
+            // sshd (9.2) says "connect failed" for AllowStreamLocalForwarding no, too.
+            Self::Ssh(ssh) => {
                 tracing::info!("sshd forwards no sockets; taking virt-ssh-helper or nc");
-                ssh.pipe(&Command::new(HELPER, LIBVIRT_SOCKETS)?, deadline).await
+                ssh.pipe(&Command::new(HELPER, [SOCKET])?, deadline).await
             }
-            _ => Err(Trouble::unreachable("libvirt's socket does not answer").hint(
+            Self::Local => Err(Trouble::unreachable("libvirt's socket does not answer").hint(
                 "see `systemctl status libvirtd`, and AllowStreamLocalForwarding in sshd_config",
             )),
         }
@@ -202,4 +218,30 @@ async fn run_here(
     let status = timeout(whole, work).await.map_err(late)?.map_err(Trouble::failed)?;
     let code = status.code().and_then(|code| u32::try_from(code).ok()).unwrap_or(128);
     Ok(Output { code, stdout, stderr })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_host_of_modular_daemons_without_their_proxy_is_told_what_to_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, qemu] = ["libvirt-sock", "virtqemud-sock"].map(|name| folder.path().join(name));
+        let found = async || {
+            let look = [one.to_str().unwrap(), qemu.to_str().unwrap()];
+            let look = Command::new(LOOK_AT_SOCKETS, look).unwrap();
+            let limit = Duration::from_secs(10);
+            let said = Transport::Local.run(&look, Stdin::Nothing, limit).await.unwrap();
+            let said = String::from_utf8(said.good().unwrap()).unwrap();
+            no_libvirt(said.lines().next().unwrap(), "admin").and_then(|trouble| trouble.hint)
+        };
+        assert!(found().await.unwrap().contains("install libvirt"));
+        let _qemu = UnixListener::bind(&qemu).unwrap();
+        assert_eq!(found().await.unwrap(), "systemctl enable --now virtproxyd.socket");
+        let _one = UnixListener::bind(&one).unwrap();
+        assert_eq!(found().await, None);
+    }
 }

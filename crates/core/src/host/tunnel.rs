@@ -28,6 +28,7 @@ impl Tunnel {
         let socket = dir.path().join("s");
         let listener = UnixListener::bind(&socket).map_err(Trouble::failed)?;
         let (alive, mut cut) = watch::channel(true);
+        let told = alive.clone();
         tokio::spawn(async move {
             let copy = async {
                 let (mut local, _) = listener.accept().await?;
@@ -37,6 +38,7 @@ impl Tunnel {
                 ended = copy => tracing::debug!(?ended, "libvirt's connection ended"),
                 _ = cut.changed() => {}
             }
+            told.send_replace(false);
         });
         Ok(Self { socket, alive, dir: Some(dir) })
     }
@@ -50,6 +52,11 @@ impl Tunnel {
     /// killed.
     pub(crate) fn shut_door(&mut self) {
         self.dir = None;
+    }
+
+    /// Says whether it was neither cut nor ended by the host.
+    pub(crate) fn leads_there(&self) -> bool {
+        *self.alive.borrow()
     }
 
     /// Ends every call that waits for the socket.

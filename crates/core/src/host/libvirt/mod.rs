@@ -12,10 +12,12 @@ mod domains;
 mod edit;
 mod inspect;
 mod kept;
+mod lines;
 mod network_xml;
 mod networks;
 #[cfg(test)]
 mod odd_tests;
+mod opening;
 mod patch;
 mod raw_domain;
 mod storage;
@@ -28,43 +30,36 @@ use std::{
     time::Duration,
 };
 
+use futures::{FutureExt as _, future::BoxFuture};
 use tokio::{
-    sync::{Mutex, RwLock, RwLockReadGuard, Semaphore},
-    time::timeout,
+    sync::{RwLock, RwLockReadGuard},
+    time::{Instant, sleep, timeout},
 };
 use virt::connect::Connect;
 
+use self::lines::{Line, Lines};
 pub(crate) use self::{
     console::OpenConsole,
     domain_xml::console_file,
     inspect::{Capabilities, TinyGuest},
     kept::kept_domain,
+    opening::version_text,
     raw_domain::RawDomain,
     storage::{Owner, PoolState},
 };
 use super::{HostErrorKind, transport::Transport, trouble::Trouble, tunnel::Tunnel};
 
-/// libvirtd answers five requests of a connection at a time, keepalives included.
-const CALLS: usize = 4;
+/// How long is waited before a lost connection is made again, for a question that is asked once more:
+/// longer each time, as a libvirtd that crashed is started again within a second or two.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(600), Duration::from_millis(1800)];
 
-/// What freehold asks of libvirt (firmware chosen by libvirt, 5.2; whole backing chains in XML) is there, and
-/// no distribution that is still maintained has an older one.
-const OLDEST: u32 = 6_000_000;
-
-/// Whether a call that got lost may have done something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
-    Reads,
-    Changes,
-}
-
-/// A connection to libvirt that is made again on the next use after it was lost.
+/// Connections to libvirt that are made again on the next use after they were lost.
 pub(crate) struct Libvirt {
     transport: Arc<Transport>,
     deadline: Duration,
     long_deadline: Duration,
-    open: Mutex<Option<Arc<Open>>>,
-    calls: Arc<Semaphore>,
+    lines: Lines<Open>,
     /// A refresh and the making of a volume exclude each other in libvirt.
     pool_jobs: RwLock<()>,
 }
@@ -119,24 +114,18 @@ impl Libvirt {
         static SILENT: Once = Once::new();
         // libvirt prints every error on stderr otherwise.
         SILENT.call_once(virt::error::clear_error_callback);
-        Self {
-            transport,
-            deadline,
-            long_deadline,
-            open: Mutex::new(None),
-            calls: Arc::new(Semaphore::new(CALLS)),
-            pool_jobs: RwLock::new(()),
-        }
+        Self { transport, deadline, long_deadline, lines: Lines::one(), pool_jobs: RwLock::new(()) }
     }
 
     /// Connects now rather than on the first call.
     pub(crate) async fn connect(&self) -> Result<(), Trouble> {
-        self.opened().await.map(drop)
+        self.opened(&self.lines.first()).await.map(drop)
     }
 
-    async fn opened(&self) -> Result<Arc<Open>, Trouble> {
-        let mut slot = self.open.lock().await;
-        if let Some(open) = slot.as_ref() {
+    /// Opens a connection where it is not, or was lost meanwhile.
+    async fn opened(&self, line: &Line<Open>) -> Result<Arc<Open>, Trouble> {
+        let mut slot = line.open.lock().await;
+        if let Some(open) = slot.as_ref().filter(|open| open.tunnel.leads_there()) {
             return Ok(Arc::clone(open));
         }
         let open = Arc::new(self.dial().await?);
@@ -149,12 +138,7 @@ impl Libvirt {
         let stream = self.transport.libvirt(self.deadline).await?;
         let mut tunnel = Tunnel::to(stream)?;
         let uri = tunnel.uri();
-        // Whatever is dropped is dropped there, too: closing waits for an answer.
-        let opening = tokio::task::spawn_blocking(move || {
-            let connect = Connect::open(Some(&uri)).map_err(|error| unopened(&error))?;
-            refuse_old(connect.lib_version().map_err(|error| unopened(&error))?)?;
-            Ok::<_, Trouble>(connect)
-        });
+        let opening = tokio::task::spawn_blocking(move || opening::open(&uri));
         let Ok(opened) = timeout(self.deadline, opening).await else {
             tunnel.cut();
             let seconds = self.deadline.as_secs();
@@ -166,107 +150,129 @@ impl Libvirt {
         Ok(Open { connect: Some(connect), tunnel })
     }
 
-    async fn forget(&self, lost: &Arc<Open>) {
-        let mut slot = self.open.lock().await;
-        if slot.as_ref().is_some_and(|open| Arc::ptr_eq(open, lost)) {
-            *slot = None;
-        }
-    }
-
     /// Waits until nobody refreshes the pool; others' jobs go on.
     async fn pool_jobs(&self) -> RwLockReadGuard<'_, ()> {
         self.pool_jobs.read().await
     }
 
+    /// Asks; once more where the connection was lost meanwhile, since a question changes nothing.
     async fn read<T: Send + 'static>(
         &self,
-        call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
+        call: impl Fn(&Connect) -> Result<T, CallError> + Send + Sync + 'static,
     ) -> Result<T, Trouble> {
-        self.call(Effect::Reads, self.deadline, call).await
+        let call = Arc::new(call);
+        let ask = || {
+            let call = Arc::clone(&call);
+            self.call(None, self.deadline, move |connect| call(connect)).boxed()
+        };
+        self.until_answered(ask).await
     }
 
+    /// Asks, and again after a while where the connection was lost under the question.
+    async fn until_answered<'a, T>(
+        &self,
+        ask: impl Fn() -> BoxFuture<'a, Result<T, Unanswered>> + Send + Sync,
+    ) -> Result<T, Trouble> {
+        let begun = Instant::now();
+        let mut was_lost = false;
+        for pause in PAUSES {
+            match ask().await {
+                Ok(value) => return Ok(value),
+                Err(Unanswered::Lost) => was_lost = true,
+                // It is not there again yet.
+                Err(Unanswered::Told(trouble))
+                    if was_lost && trouble.kind == HostErrorKind::Unreachable => {}
+                Err(unanswered) => return Err(unanswered.into()),
+            }
+            if begun.elapsed() + pause > self.deadline {
+                break;
+            }
+            tracing::info!(?pause, "the connection to libvirt was lost; asking once more");
+            sleep(pause).await;
+        }
+        ask().await.map_err(Trouble::from)
+    }
+
+    /// Changes something: never tried again, as nobody knows what came of it.
     async fn change<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, Trouble> {
-        self.call(Effect::Changes, self.long_deadline, call).await
+        self.call(None, self.long_deadline, call).await.map_err(|error| match error {
+            Unanswered::Lost => lost().unknown(),
+            Unanswered::Late(trouble) => trouble.unknown(),
+            Unanswered::Told(trouble) => trouble,
+        })
     }
 
+    /// Calls over this connection, else over the one that has most to spare.
     async fn call<T: Send + 'static>(
         &self,
-        effect: Effect,
+        over: Option<Arc<Open>>,
         deadline: Duration,
         call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
-    ) -> Result<T, Trouble> {
-        let permit = Arc::clone(&self.calls).acquire_owned().await.map_err(Trouble::failed)?;
-        let open = self.opened().await?;
+    ) -> Result<T, Unanswered> {
+        let place = self.lines.place(|| self.dial().boxed()).await?;
+        let open = match over {
+            Some(open) => open,
+            None => self.opened(&place.line).await?,
+        };
         let for_call = Arc::clone(&open);
         let work = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _place = place;
             let connect = for_call.connect.as_ref().ok_or(CallError::Lost)?;
             call(connect).map_err(|error| match error {
                 CallError::Virt(why) if is_lost(connect, &why) => CallError::Lost,
                 error => error,
             })
         });
-        let lost = |why: String| {
-            let trouble = Trouble::unreachable(why);
-            if effect == Effect::Changes { trouble.unknown() } else { trouble }
-        };
         match timeout(deadline, work).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(CallError::Lost))) => {
-                self.forget(&open).await;
-                Err(lost("the connection to libvirt was lost".to_owned()))
+                // Whoever comes next connects anew.
+                open.tunnel.cut();
+                Err(Unanswered::Lost)
             }
-            Ok(Ok(Err(CallError::Virt(why)))) => Err(translated(&why)),
-            Ok(Ok(Err(CallError::Told(trouble)))) => Err(trouble),
-            Ok(Err(panicked)) => Err(Trouble::failed(panicked)),
+            Ok(Ok(Err(CallError::Virt(why)))) => Err(translated(&why).into()),
+            Ok(Ok(Err(CallError::Told(trouble)))) => Err(trouble.into()),
+            Ok(Err(panicked)) => Err(Trouble::failed(panicked).into()),
             Err(_) => {
                 open.tunnel.cut();
-                self.forget(&open).await;
-                Err(lost(format!("libvirt did not answer within {} s", deadline.as_secs())))
+                let why = format!("libvirt did not answer within {} s", deadline.as_secs());
+                Err(Unanswered::Late(Trouble::unreachable(why)))
             }
         }
     }
 }
 
-/// Returns a version as people write it; libvirt counts 9.0.0 as 9,000,000.
-pub(super) fn version_text(number: u32) -> String {
-    let (major, minor, release) = (number / 1_000_000, number / 1_000 % 1_000, number % 1_000);
-    format!("libvirt {major}.{minor}.{release}")
+fn lost() -> Trouble {
+    Trouble::unreachable("the connection to libvirt was lost")
+        .hint("did libvirtd end there? see `journalctl -u libvirtd` on the host")
 }
 
-/// Says why libvirt did not let us in. Where its socket is open to all, polkit decides.
-fn unopened(error: &virt::error::Error) -> Trouble {
-    let text = error.message().to_owned();
-    if is_denied(error) {
-        return Trouble::new(HostErrorKind::Login, text)
-            .hint("put the login's user into group libvirt there: usermod -aG libvirt USER");
+/// Why a call has no answer.
+enum Unanswered {
+    /// The connection was lost under it.
+    Lost,
+    /// Its time was over.
+    Late(Trouble),
+    /// It was not asked, or refused.
+    Told(Trouble),
+}
+
+impl From<Unanswered> for Trouble {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Lost => lost(),
+            Unanswered::Late(trouble) | Unanswered::Told(trouble) => trouble,
+        }
     }
-    Trouble::unreachable(text).hint(
-        "see `systemctl status libvirtd virtqemud` on the host, and whether sshd has \
-         AllowStreamLocalForwarding yes",
-    )
 }
 
-fn is_denied(error: &virt::error::Error) -> bool {
-    let denied = [
-        virt_sys::VIR_ERR_ACCESS_DENIED,
-        virt_sys::VIR_ERR_AUTH_FAILED,
-        virt_sys::VIR_ERR_AUTH_UNAVAILABLE,
-        virt_sys::VIR_ERR_AUTH_CANCELLED,
-    ];
-    denied.iter().any(|code| has_code(error, *code))
-}
-
-fn refuse_old(version: u32) -> Result<(), Trouble> {
-    if version >= OLDEST {
-        return Ok(());
+impl From<Trouble> for Unanswered {
+    fn from(trouble: Trouble) -> Self {
+        Self::Told(trouble)
     }
-    let (have, want) = (version_text(version), version_text(OLDEST));
-    Err(Trouble::failed(format!("the host has {have}; freehold needs {want} or newer"))
-        .hint("install a newer release of its system, or libvirt from its backports"))
 }
 
 /// Why a call did not go well.
@@ -321,7 +327,7 @@ fn translated(error: &virt::error::Error) -> Trouble {
     ];
     let kind = if held.iter().any(|words| text.contains(words)) {
         HostErrorKind::Conflict
-    } else if is_denied(error) {
+    } else if opening::is_denied(error) {
         HostErrorKind::Login
     } else {
         HostErrorKind::Failed
@@ -337,6 +343,7 @@ fn unquoted(detail: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Certainty;
 
     #[test]
     fn a_line_of_the_xml_is_in_no_error() {
@@ -344,5 +351,37 @@ mod tests {
                     <graphics passwd='geheim'></devices>\n---------^";
         let told = "(domain_definition):2: Opening and ending tag mismatch: graphics line 2";
         assert_eq!(unquoted(said), told);
+    }
+
+    /// Asks what has these answers, one after the other; returns what came of it and how many are left.
+    async fn asked(answers: Vec<Result<u32, Unanswered>>) -> (Result<u32, Trouble>, usize) {
+        let limit = Duration::from_secs(30);
+        let libvirt = Libvirt::over(Arc::new(Transport::Local), limit, limit);
+        let left = std::sync::Mutex::new(answers);
+        let next = || {
+            let mut left = left.lock().unwrap();
+            futures::future::ready(left.remove(0)).boxed()
+        };
+        let came = libvirt.until_answered(next).await;
+        (came, left.into_inner().unwrap().len())
+    }
+
+    #[tokio::test]
+    async fn a_question_whose_connection_was_lost_is_asked_again() {
+        let away = || Err(Unanswered::Told(Trouble::unreachable("libvirt does not listen there")));
+        let denied = || Err(Unanswered::Told(Trouble::new(HostErrorKind::Login, "denied")));
+        let late = || Err(Unanswered::Late(Trouble::unreachable("no answer")));
+        let (restarted, refused, slow, away, gone) = tokio::join!(
+            asked(vec![Err(Unanswered::Lost), away(), Ok(7)]),
+            asked(vec![Err(Unanswered::Lost), denied(), Ok(7)]),
+            asked(vec![late(), Ok(7)]),
+            asked(vec![away(), Ok(7)]),
+            asked((0..4).map(|_| Err(Unanswered::Lost)).collect()),
+        );
+        assert_eq!((restarted.0.unwrap(), restarted.1), (7, 0));
+        assert_eq!(refused.0.unwrap_err().kind, HostErrorKind::Login);
+        assert_eq!((refused.1, slow.1, away.1), (1, 1, 1), "not asked again");
+        let gone = gone.0.unwrap_err();
+        assert_eq!((gone.kind, gone.certainty), (HostErrorKind::Unreachable, Certainty::DidNot));
     }
 }

@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use futures::FutureExt as _;
 use uuid::Uuid;
-use virt::domain::Domain;
+use virt::{connect::Connect, domain::Domain};
 use virt_sys as sys;
 
 use super::{
-    CALLS, CallError, Libvirt,
+    CallError, Libvirt, Unanswered,
     domain_shape::{
         Under, files_of, fingerprint_in, layered_disks, shape_in, shape_of, told_disks,
     },
     has_code,
+    lines::CALLS,
     xml::{compact, parsed},
 };
 use crate::{
@@ -169,7 +171,15 @@ impl Libvirt {
 
     /// Reads all domains, ours and others'; one that vanishes meanwhile is left out.
     pub(crate) async fn domains(&self) -> Result<Vec<RawDomain>, Trouble> {
-        let mut domains = self.read(|connect| Ok(connect.list_all_domains(0)?)).await?;
+        self.until_answered(|| self.all_domains().boxed()).await
+    }
+
+    /// A domain is of the connection it was listed by, so that all of this goes over one.
+    async fn all_domains(&self) -> Result<Vec<RawDomain>, Unanswered> {
+        let open = self.opened(&self.lines.first()).await?;
+        let list = |connect: &Connect| Ok(connect.list_all_domains(0)?);
+        let mut domains: Vec<Domain> =
+            self.call(Some(Arc::clone(&open)), self.deadline, list).await?;
         // After them, so that whatever is among them is in its lists.
         let lists = Arc::new(Box::pin(self.lists(&domains)).await?);
         let share = domains.len().div_ceil(CALLS).max(16);
@@ -177,7 +187,8 @@ impl Libvirt {
         while !domains.is_empty() {
             let part = domains.split_off(domains.len().saturating_sub(share));
             let lists = Arc::clone(&lists);
-            parts.push(self.read(move |_| {
+            let over = Some(Arc::clone(&open));
+            parts.push(self.call(over, self.deadline, move |_| {
                 let mut raw = Vec::new();
                 for domain in &part {
                     match lists.describe(domain) {

@@ -137,10 +137,10 @@ impl Libvirt {
         self.read(move |connect| {
             let pool = our_pool(connect)?;
             let mut views = BTreeMap::new();
-            for name in names {
-                let volume = pool.lookup_storage_vol_by_name(&name);
+            for name in &names {
+                let volume = pool.lookup_storage_vol_by_name(name);
                 if let Some(volume) = found(volume, sys::VIR_ERR_NO_STORAGE_VOL)? {
-                    views.insert(name, volume_view(&volume.xml_desc(0)?)?);
+                    views.insert(name.clone(), volume_view(&volume.xml_desc(0)?)?);
                 }
             }
             Ok(views)
@@ -160,9 +160,9 @@ impl Libvirt {
         let files = files.to_vec();
         self.read(move |connect| {
             let mut backings = BTreeMap::new();
-            for file in files {
-                match volume_at(connect, &file).and_then(|volume| volume.xml_desc(0)) {
-                    Ok(xml) => drop(backings.insert(file, volume_view(&xml)?.backing)),
+            for file in &files {
+                match volume_at(connect, file).and_then(|volume| volume.xml_desc(0)) {
+                    Ok(xml) => drop(backings.insert(file.clone(), volume_view(&xml)?.backing)),
                     Err(error) if is_lost(connect, &error) => return Err(error.into()),
                     Err(error) => tracing::debug!(file, %error, "unknown to libvirt"),
                 }
