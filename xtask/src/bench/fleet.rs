@@ -95,7 +95,7 @@ impl Subject {
     }
 }
 
-fn release() -> PathBuf {
+pub(super) fn release() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/freehold")
 }
 

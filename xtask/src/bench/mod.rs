@@ -4,6 +4,7 @@
 //! open already, hosts in parallel, four connections each; freehold's times are whole commands.
 
 mod fleet;
+mod image;
 mod plan;
 mod reference;
 mod wide;
@@ -46,18 +47,20 @@ enum Part {
     Plan,
     /// Whole commands on two hosts of the lab, against bare libvirt calls and virsh
     Lab,
+    /// An image sent to hosts of the lab, against ssh; fetched by one of them
+    Image,
     /// A plan with nothing to do of 1,000 VMs on ten hosts of the lab, against bare reads
     Wide,
 }
 
-const ALL: [Part; 3] = [Part::Plan, Part::Lab, Part::Wide];
+const ALL: [Part; 4] = [Part::Plan, Part::Lab, Part::Image, Part::Wide];
 
 impl Part {
     /// How many racks the lab must have for it, if it needs a lab.
     fn racks(self) -> Option<usize> {
         match self {
             Self::Plan => None,
-            Self::Lab => Some(RACKS.len()),
+            Self::Lab | Self::Image => Some(RACKS.len()),
             Self::Wide => Some(wide::RACKS),
         }
     }
@@ -122,6 +125,9 @@ fn in_the_lab(racks: usize, parts: &[Part], arguments: &Arguments) -> Result<Vec
         let mut rows = Vec::new();
         if parts.contains(&Part::Lab) {
             rows.extend(measure(&lab, arguments)?);
+        }
+        if parts.contains(&Part::Image) {
+            rows.extend(image::measure(&lab, arguments.rounds)?);
         }
         if parts.contains(&Part::Wide) {
             rows.extend(wide::measure(&lab, arguments.rounds)?);
