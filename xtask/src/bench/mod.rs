@@ -4,6 +4,7 @@
 //! open already, hosts in parallel, four connections each; freehold's times are whole commands.
 
 mod fleet;
+mod image;
 mod plan;
 mod reference;
 mod vm;
@@ -49,18 +50,20 @@ enum Part {
     Lab,
     /// A running VM on one host: status against virsh, ssh against ssh
     Vm,
+    /// An image sent to hosts of the lab, against ssh; fetched by one of them
+    Image,
     /// A plan with nothing to do of 1,000 VMs on ten hosts of the lab, against bare reads
     Wide,
 }
 
-const ALL: [Part; 4] = [Part::Plan, Part::Lab, Part::Vm, Part::Wide];
+const ALL: [Part; 5] = [Part::Plan, Part::Lab, Part::Vm, Part::Image, Part::Wide];
 
 impl Part {
     /// How many racks the lab must have for it, if it needs a lab.
     fn racks(self) -> Option<usize> {
         match self {
             Self::Plan => None,
-            Self::Lab | Self::Vm => Some(RACKS.len()),
+            Self::Lab | Self::Vm | Self::Image => Some(RACKS.len()),
             Self::Wide => Some(wide::RACKS),
         }
     }
@@ -128,6 +131,9 @@ fn in_the_lab(racks: usize, parts: &[Part], arguments: &Arguments) -> Result<Vec
         }
         if parts.contains(&Part::Vm) {
             rows.extend(vm::measure(&lab, arguments.rounds)?);
+        }
+        if parts.contains(&Part::Image) {
+            rows.extend(image::measure(&lab, arguments.rounds)?);
         }
         if parts.contains(&Part::Wide) {
             rows.extend(wide::measure(&lab, arguments.rounds)?);
