@@ -1,6 +1,7 @@
 //! `freehold ssh`: OpenSSH with a host key that is known before the first boot, and a way to the VM.
 
 use std::{
+    io::ErrorKind,
     mem::ManuallyDrop,
     net::{IpAddr, Ipv4Addr},
     os::unix::process::CommandExt,
@@ -16,7 +17,11 @@ use freehold_core::{
     plan::{AskedFrom, asked_address},
     state::{Snapshot, replace_file},
 };
-use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::{TcpStream, UdpSocket},
+    time::timeout,
+};
 
 use crate::{
     args::{Args, Ssh},
@@ -27,6 +32,9 @@ use crate::{
 
 /// How long a VM may take to answer before it is looked for through its host.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// A port that nobody listens at (RFC 863).
+const DISCARD: u16 = 9;
 
 pub(crate) async fn run(args: &Args, ssh: &Ssh) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
@@ -119,17 +127,16 @@ async fn seen(
     Ok(Seen::FromHost { port })
 }
 
-/// Says whether an sshd answers there. From the VM's own network a connection is enough; from elsewhere
-/// it must greet, as there are networks whose way out accepts for everybody.
+/// Says whether an sshd answers there. From elsewhere than the VM's own network it must greet, as there
+/// are networks whose way out accepts for everybody.
 async fn answers(fleet: &Fleet, address: Ipv4Addr, port: u16) -> bool {
-    let subnets = fleet.networks.values().filter_map(|network| network.subnet);
-    let near = |here: IpAddr| {
-        let mut around = subnets.filter(|subnet| subnet.contains(&address));
-        around.any(|subnet| matches!(here, IpAddr::V4(here) if subnet.contains(&here)))
-    };
+    let near = is_near(fleet, address).await;
+    if near && refuses(address).await {
+        return true;
+    }
     let asked = async {
         let mut stream = TcpStream::connect((address, port)).await?;
-        if near(stream.local_addr()?.ip()) {
+        if near {
             return Ok(true);
         }
         let mut greeting = [0; 4];
@@ -137,6 +144,26 @@ async fn answers(fleet: &Fleet, address: Ipv4Addr, port: u16) -> bool {
         std::io::Result::Ok(greeting == *b"SSH-")
     };
     matches!(timeout(PROBE, asked).await, Ok(Ok(true)))
+}
+
+/// Says whether this machine is on the VM's own network; sends nothing.
+async fn is_near(fleet: &Fleet, address: Ipv4Addr) -> bool {
+    let asked = async {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        socket.connect((address, DISCARD)).await?;
+        socket.local_addr()
+    };
+    let Ok(IpAddr::V4(here)) = asked.await.map(|here| here.ip()) else { return false };
+    let subnets = fleet.networks.values().filter_map(|network| network.subnet);
+    let mut around = subnets.filter(|subnet| subnet.contains(&address));
+    around.any(|subnet| subnet.contains(&here))
+}
+
+/// Says whether a kernel is there that refuses a port nobody listens at: it does so at once, while a
+/// connection to sshd costs the VM a process.
+async fn refuses(address: Ipv4Addr) -> bool {
+    let asked = timeout(PROBE / 10, TcpStream::connect((address, DISCARD))).await;
+    matches!(asked, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// Looks from the host, so that a VM that is off or does not answer is said to be. Where the host
