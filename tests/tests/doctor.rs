@@ -83,6 +83,7 @@ fn a_host_that_is_well_is_found_well() {
             "ok    pool",
             "ok    nat",
             "ok    tools",
+            "(accepted)",
             "1 host: all is well",
         ] {
             assert!(output.stdout.contains(step), "{step}: {output}");

@@ -46,7 +46,8 @@ pub(super) async fn reach(
     }
     match Ssh::connect(target, ssh_options(options)).await {
         Ok(ssh) => {
-            checks.push(Check::good(Step::Login, format!("as {}", way.user)));
+            let said = format!("as {}: {}", way.user, ssh.logged_in_with());
+            checks.push(Check::good(Step::Login, said));
             (place, Some(Transport::Ssh(Box::new(ssh))))
         }
         Err(trouble) => {

@@ -17,12 +17,12 @@ use super::{
 };
 use crate::host::{HostErrorKind, trouble::Trouble};
 
-/// Logs in, or says everything that was tried.
+/// Logs in and says what with, and what was tried before; or says everything that was tried.
 pub(super) async fn login(
     handle: &mut Handle<Client>,
     route: &Route,
     (passphrases, patience): (&Passphrases, &Patience),
-) -> Result<(), Trouble> {
+) -> Result<String, Trouble> {
     let mut tried = Vec::new();
     let mut agent = agent_of(handle, route, &mut tried).await;
     let held = agent.as_mut().map(|agent| std::mem::take(&mut agent.held)).unwrap_or_default();
@@ -42,7 +42,7 @@ pub(super) async fn login(
     };
     for identity in identities {
         if attempt.offer(identity).await? {
-            return Ok(());
+            return Ok(attempt.tried.join("; "));
         }
         attempt.still_there()?;
     }
@@ -128,7 +128,10 @@ impl Attempt<'_> {
 
     fn answered(&mut self, answer: Result<AuthResult, SignError>, described: &str) -> bool {
         match answer {
-            Ok(AuthResult::Success) => return true,
+            Ok(AuthResult::Success) => {
+                self.tried.push(format!("{described} (accepted)"));
+                return true;
+            }
             Ok(AuthResult::Failure { partial_success: true, remaining_methods }) => {
                 self.tried.push(format!("{described} (good, but the host wants more)"));
                 self.takes = Some(remaining_methods);

@@ -32,7 +32,7 @@ use std::{
 };
 
 use russh::{ChannelOpenFailure, client::Handle};
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 pub use self::passphrases::{AskPassphrase, NoAnswer, Passphrases};
 use self::{
@@ -86,6 +86,8 @@ pub(crate) struct Ssh {
     options: SshOptions,
     live: Mutex<Option<Arc<Handle<Client>>>>,
     sessions: Arc<Semaphore>,
+    /// What the first login was done with.
+    logged_in_with: OnceCell<String>,
 }
 
 impl fmt::Debug for Ssh {
@@ -103,6 +105,7 @@ impl Ssh {
             options,
             live: Mutex::new(None),
             sessions: Arc::new(Semaphore::new(SESSIONS)),
+            logged_in_with: OnceCell::new(),
         };
         ssh.live().await?;
         Ok(ssh)
@@ -114,7 +117,10 @@ impl Ssh {
             return Ok(Arc::clone(handle));
         }
         let connecting = Box::pin(session::connect(&self.route, &self.options));
-        let handle = Arc::new(connecting.await?);
+        let (handle, with) = connecting.await?;
+        let handle = Arc::new(handle);
+        // A later login changes nothing of it.
+        drop(self.logged_in_with.set(with));
         *live = Some(Arc::clone(&handle));
         Ok(handle)
     }

@@ -91,6 +91,11 @@ pub(crate) async fn host_key(
 }
 
 impl Ssh {
+    /// Returns what it logged in with, and what the host had refused before.
+    pub(crate) fn logged_in_with(&self) -> &str {
+        self.logged_in_with.get().map_or("", String::as_str)
+    }
+
     /// Says whether sshd offers a subsystem.
     pub(crate) async fn offers(
         &self,

@@ -80,11 +80,11 @@ impl client::Handler for Client {
     }
 }
 
-/// Connects and logs in. Each host on the way there has its own deadline.
+/// Connects and logs in, and says what with. Each host on the way there has its own deadline.
 pub(super) async fn connect(
     route: &Route,
     options: &SshOptions,
-) -> Result<Handle<Client>, Trouble> {
+) -> Result<(Handle<Client>, String), Trouble> {
     let place = route.place();
     let Way { stream, said } = dial(route, options).await?;
     let (cord, knife) = Cord::of(stream);
@@ -97,9 +97,9 @@ pub(super) async fn connect(
         }
     };
     match (connected, said) {
-        (Ok(handle), _) => {
+        (Ok(connected), _) => {
             knife.let_go();
-            Ok(handle)
+            Ok(connected)
         }
         (Err(_), _) if knife.was_too_much() => {
             let most = WORDY >> 10;
@@ -119,7 +119,7 @@ async fn connect_over(
     route: &Route,
     options: &SshOptions,
     patience: &Patience,
-) -> Result<Handle<Client>, Trouble> {
+) -> Result<(Handle<Client>, String), Trouble> {
     let host_key = |error: HostKeyError| host_key_trouble(error, route);
     let (known, algorithms) = match &options.known {
         Known::Only(key) => (KnownHost::only(&route.known_as, key), &Algorithms::usual()),
@@ -139,8 +139,9 @@ async fn connect_over(
             Err(too_weak("its sshd signed the key exchange with SHA-1"))
         }
         (Verdict::Verified, Ok(mut handle)) => {
-            Box::pin(login::login(&mut handle, route, (&options.passphrases, patience))).await?;
-            Ok(handle)
+            let login = login::login(&mut handle, route, (&options.passphrases, patience));
+            let with = Box::pin(login).await?;
+            Ok((handle, with))
         }
         (Verdict::Unasked, Ok(_)) => {
             Err(Trouble::new(HostErrorKind::HostKey, "the host proved no key of its own"))
@@ -189,7 +190,7 @@ async fn through(hop: &Route, route: &Route, options: &SshOptions) -> Result<Way
     let (at, to) = (hop.place(), format!("{}:{}", route.host, route.port));
     let on_the_way = |trouble: Trouble| trouble.at(format!("{ON_THE_WAY}, at {at}"));
     let hop_options = SshOptions { known, through: None, ..options.clone() };
-    let handle = connect(hop, &hop_options).await.map_err(on_the_way)?;
+    let (handle, _) = connect(hop, &hop_options).await.map_err(on_the_way)?;
     let open = handle.channel_open_direct_tcpip(&route.host, route.port.into(), "127.0.0.1", 0);
     let limit = route.connect_timeout.unwrap_or(options.deadline);
     let Ok(opened) = timeout(limit, open).await else {
