@@ -80,13 +80,18 @@ impl Failure {
 pub(crate) fn told(causes: &[String], hint: Option<&str>) -> String {
     let mut text = String::new();
     for (index, cause) in causes.iter().enumerate() {
-        let cause = cause.replace('\n', "\n    ");
+        let cause = shown(cause).replace('\n', "\n    ");
         text += &if index == 0 { format!("error: {cause}") } else { format!("\n  cause: {cause}") };
     }
     if let Some(hint) = hint {
-        text += &format!("\n\nhint: {hint}");
+        text += &format!("\n\nhint: {}", shown(hint));
     }
     text
+}
+
+/// What hosts and servers say, and names that others gave, reach a terminal: control characters do not.
+pub(crate) fn shown(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "?")
 }
 
 impl From<Problems> for Failure {
@@ -155,6 +160,12 @@ pub(crate) fn tell_errors(errors: &[HostError]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_say_cannot_command_the_terminal() {
+        let text = told(&["a\u{1b}[2J\rb".into()], Some("c\u{9b}d"));
+        assert_eq!(text, "error: a?[2J?b\n\nhint: c?d");
+    }
 
     #[test]
     fn the_hint_stands_after_a_blank_line() {

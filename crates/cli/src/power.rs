@@ -103,6 +103,13 @@ pub(crate) async fn run(args: &Args, verb: Verb, power: &Power) -> Result<Exit, 
     drop(running);
     if interrupted {
         output.say("no longer waited for; what hosts and guests were asked to do goes on");
+        if verb == Verb::Restart {
+            let names: Vec<_> = vms.iter().map(|made| made.name.to_string()).collect();
+            let names = names.join(" ");
+            output.say(&format!(
+                "hint: who was to be started again may be off: freehold start {names}"
+            ));
+        }
     }
     let (done, failed, skipped) = counts;
     output.ended(Event::RunEnded { done, failed, skipped, pending: Vec::new(), interrupted });

@@ -46,7 +46,12 @@ impl Plain {
 
     fn next(&mut self, c: char, plain: &mut String) {
         self.within = match (self.within, c) {
-            (In::Words, '\u{7}' | '\u{9c}') => In::Text,
+            (In::Words, '\u{7}' | '\u{9c}' | '\u{18}' | '\u{1a}') => In::Text,
+            // Nobody ended them: they must not swallow what follows.
+            (In::Words, '\n') => {
+                plain.push('\n');
+                In::Text
+            }
             (In::Words, '\u{1b}') => In::WordsEscape,
             (In::Words, _) => In::Words,
             (In::WordsEscape, '\\') => In::Text,

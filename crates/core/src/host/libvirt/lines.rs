@@ -79,22 +79,23 @@ impl<C> Lines<C> {
         Arc::clone(&self.all()[0])
     }
 
-    /// Waits for a place on the connection that has most to spare; where that takes long, opens
-    /// another. One that cannot be opened is done without.
+    /// Waits for a place on this connection, else on the one that has most to spare; where that takes
+    /// long, opens another. One that cannot be opened is done without.
     pub(super) async fn place<'a>(
         &self,
+        on: Option<&Arc<Line<C>>>,
         dial: impl Fn() -> BoxFuture<'a, Result<C, Trouble>> + Send + Sync,
     ) -> Result<Place<C>, Trouble> {
         loop {
             let permit = Arc::clone(&self.free).acquire_owned();
             if let Ok(permit) = timeout(self.patience, permit).await {
-                return Ok(self.taken(permit.map_err(Trouble::failed)?));
+                return Ok(self.taken(permit.map_err(Trouble::failed)?, on));
             }
             // One that waits opens it for all.
             let Ok(_growing) = self.growing.try_lock() else { continue };
             if self.all().len() == MOST {
                 let permit = Arc::clone(&self.free).acquire_owned().await;
-                return Ok(self.taken(permit.map_err(Trouble::failed)?));
+                return Ok(self.taken(permit.map_err(Trouble::failed)?, on));
             }
             match dial().await {
                 Ok(open) => {
@@ -107,10 +108,11 @@ impl<C> Lines<C> {
     }
 
     /// So many permits as places: there is always one with a place to spare.
-    fn taken(&self, permit: OwnedSemaphorePermit) -> Place<C> {
+    fn taken(&self, permit: OwnedSemaphorePermit, on: Option<&Arc<Line<C>>>) -> Place<C> {
         let lines = self.all();
-        let line = lines.iter().min_by_key(|line| line.busy.load(Ordering::Acquire));
-        let line = Arc::clone(line.expect("there is one from the beginning"));
+        let idlest = || lines.iter().min_by_key(|line| line.busy.load(Ordering::Acquire));
+        let line = on.or_else(idlest).expect("there is one from the beginning");
+        let line = Arc::clone(line);
         line.busy.fetch_add(1, Ordering::AcqRel);
         Place { line, _permit: permit }
     }
@@ -131,7 +133,7 @@ mod tests {
 
     async fn place(lines: &Lines<usize>, dialled: &AtomicUsize) -> Option<Place<usize>> {
         let dial = || ready(Ok(dialled.fetch_add(1, Ordering::SeqCst))).boxed();
-        timeout(Duration::from_millis(200), lines.place(dial)).await.ok().map(Result::unwrap)
+        timeout(Duration::from_millis(200), lines.place(None, dial)).await.ok().map(Result::unwrap)
     }
 
     #[tokio::test]
@@ -166,9 +168,9 @@ mod tests {
         let refused = || ready(Err(Trouble::unreachable("no more clients"))).boxed();
         let mut places = Vec::new();
         for _ in 0..CALLS {
-            places.push(lines.place(refused).await.unwrap());
+            places.push(lines.place(None, refused).await.unwrap());
         }
-        let waiting = lines.place(refused);
+        let waiting = lines.place(None, refused);
         let free = async {
             tokio::time::sleep(SHORT * 10).await;
             drop(places.pop());

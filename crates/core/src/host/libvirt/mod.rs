@@ -208,13 +208,14 @@ impl Libvirt {
     /// Calls over this connection, else over the one that has most to spare.
     async fn call<T: Send + 'static>(
         &self,
-        over: Option<Arc<Open>>,
+        over: Option<(Arc<Line<Open>>, Arc<Open>)>,
         deadline: Duration,
         call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, Unanswered> {
-        let place = self.lines.place(|| self.dial().boxed()).await?;
+        let line = over.as_ref().map(|(line, _)| line);
+        let place = self.lines.place(line, || self.dial().boxed()).await?;
         let open = match over {
-            Some(open) => open,
+            Some((_, open)) => open,
             None => self.opened(&place.line).await?,
         };
         let for_call = Arc::clone(&open);

@@ -176,10 +176,11 @@ impl Libvirt {
 
     /// A domain is of the connection it was listed by, so that all of this goes over one.
     async fn all_domains(&self) -> Result<Vec<RawDomain>, Unanswered> {
-        let open = self.opened(&self.lines.first()).await?;
+        let line = self.lines.first();
+        let open = self.opened(&line).await?;
+        let over = || Some((Arc::clone(&line), Arc::clone(&open)));
         let list = |connect: &Connect| Ok(connect.list_all_domains(0)?);
-        let mut domains: Vec<Domain> =
-            self.call(Some(Arc::clone(&open)), self.deadline, list).await?;
+        let mut domains: Vec<Domain> = self.call(over(), self.deadline, list).await?;
         // After them, so that whatever is among them is in its lists.
         let lists = Arc::new(Box::pin(self.lists(&domains)).await?);
         let share = domains.len().div_ceil(CALLS).max(16);
@@ -187,8 +188,7 @@ impl Libvirt {
         while !domains.is_empty() {
             let part = domains.split_off(domains.len().saturating_sub(share));
             let lists = Arc::clone(&lists);
-            let over = Some(Arc::clone(&open));
-            parts.push(self.call(over, self.deadline, move |_| {
+            parts.push(self.call(over(), self.deadline, move |_| {
                 let mut raw = Vec::new();
                 for domain in &part {
                     match lists.describe(domain) {

@@ -21,6 +21,9 @@ use crate::{
 /// The name of our pool in libvirt.
 pub(super) const POOL: &str = "freehold";
 
+/// How much of a file is read through libvirt at once.
+const MOST_AT_ONCE: u64 = 4 << 20;
+
 /// Who owns our directory and files: the SSH user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
@@ -179,13 +182,17 @@ impl Libvirt {
         most: u64,
         since: Option<u64>,
     ) -> Result<(Vec<u8>, u64), Trouble> {
-        self.refresh_pool().await?;
+        let known = name.to_owned();
+        let is_known = self.read(move |connect| Ok(volume_called(connect, &known)?.is_some()));
+        if !is_known.await? {
+            self.refresh_pool().await?;
+        }
         let name = name.to_owned();
         self.read(move |connect| {
-            let volume = our_pool(connect)?.lookup_storage_vol_by_name(&name);
-            let Some(volume) = found(volume, sys::VIR_ERR_NO_STORAGE_VOL)? else {
+            let Some(volume) = volume_called(connect, &name)? else {
                 return Ok((Vec::new(), 0));
             };
+            // As it is now: libvirt looks at the file itself.
             let size = volume.info()?.capacity;
             let offset = match since {
                 Some(since) if since == size => return Ok((Vec::new(), size)),
@@ -199,6 +206,8 @@ impl Libvirt {
                 }
                 None => size.saturating_sub(most),
             };
+            // The rest is for the next time.
+            let size = size.min(offset + MOST_AT_ONCE);
             let stream = Stream::new(connect, 0)?;
             volume.download(&stream, offset, size - offset, 0)?;
             let mut tail = Vec::new();
@@ -260,6 +269,11 @@ fn volume_at(connect: &Connect, file: &str) -> Result<StorageVol, Error> {
 
 fn pool_of(connect: &Connect) -> Result<Option<StoragePool>, CallError> {
     found(connect.lookup_storage_pool_by_name(POOL), sys::VIR_ERR_NO_STORAGE_POOL)
+}
+
+/// Returns a volume of our pool, as far as libvirt knows it.
+fn volume_called(connect: &Connect, name: &str) -> Result<Option<StorageVol>, CallError> {
+    found(our_pool(connect)?.lookup_storage_vol_by_name(name), sys::VIR_ERR_NO_STORAGE_VOL)
 }
 
 pub(super) fn our_pool(connect: &Connect) -> Result<StoragePool, CallError> {
