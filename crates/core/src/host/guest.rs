@@ -75,7 +75,14 @@ impl Guest {
     }
 
     fn on(&self, trouble: Trouble, act: String) -> HostError {
-        trouble.on(&self.name, act)
+        let usual = || {
+            format!(
+                "`freehold logs {0}` shows what it says, `freehold ssh {0}` goes there",
+                self.name
+            )
+        };
+        let hint = trouble.hint.clone().unwrap_or_else(usual);
+        trouble.hint(hint).on(&self.name, act)
     }
 }
 

@@ -64,13 +64,21 @@ impl Trouble {
         self
     }
 
-    /// Says what was tried on which host.
+    /// Says what was tried on which host. Who has nothing better to try is sent to the doctor, and to the
+    /// plan where it may have happened all the same.
     pub(crate) fn on(self, host: &HostName, act: impl Into<String>) -> HostError {
+        let reach = [HostErrorKind::Unreachable, HostErrorKind::Login, HostErrorKind::HostKey];
+        let usual = || match self.certainty {
+            Certainty::Unknown => Some("`freehold plan` looks at what came of it".to_owned()),
+            Certainty::DidNot => reach
+                .contains(&self.kind)
+                .then(|| format!("`freehold doctor {host}` goes there step by step")),
+        };
         HostError {
             host: host.clone(),
             act: act.into(),
             certainty: self.certainty,
-            hint: self.hint,
+            hint: self.hint.or_else(usual),
             kind: self.kind,
             source: self.source,
         }
