@@ -106,14 +106,7 @@ async fn list(args: &Args, asked: &List) -> Result<Exit, Failure> {
 }
 
 fn table(images: &[StoredImage]) -> String {
-    let mut rows = vec![["HOST", "IMAGE", "SPACE", "USED BY", "FILE"].map(str::to_owned)];
-    rows.extend(images.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let (host, name, space, users) = (width(0), width(1), width(2), width(3));
-    let line = |[a, b, c, d, e]: &[String; 5]| {
-        format!("{a:host$}  {b:name$}  {c:>space$}  {d:users$}  {e}")
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    screen::table(["HOST", "IMAGE", "SPACE", "USED BY", "FILE"], images.iter().map(row), &[2])
 }
 
 fn row(image: &StoredImage) -> [String; 5] {

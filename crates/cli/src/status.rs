@@ -180,15 +180,6 @@ impl State {
     }
 }
 
-/// Aligns columns; readable without colour and at 80 columns.
 fn table(rows: &[Row]) -> String {
-    let head = ["VM", "HOST", "STATE", "ADDRESS"].map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(head).chain(rows.iter().map(Row::columns)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let (first, second, third) = (width(0), width(1), width(2));
-    let line = |row: &[String; 4]| {
-        let [a, b, c, d] = row;
-        format!("{a:first$}  {b:second$}  {c:third$}  {d}").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    screen::table(["VM", "HOST", "STATE", "ADDRESS"], rows.iter().map(Row::columns), &[])
 }

@@ -37,12 +37,7 @@ pub(super) async fn run(args: &Args, list: &List) -> Result<Exit, Failure> {
 }
 
 fn table(entries: &[TrashEntry]) -> String {
-    let mut rows = vec![["ID", "AGE", "SPACE", "HOLDS"].map(str::to_owned)];
-    rows.extend(entries.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let (id, age, space) = (width(0), width(1), width(2));
-    let line = |[a, b, c, d]: &[String; 4]| format!("{a:id$}  {b:age$}  {c:>space$}  {d}");
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    screen::table(["ID", "AGE", "SPACE", "HOLDS"], entries.iter().map(row), &[2])
 }
 
 fn row(entry: &TrashEntry) -> [String; 4] {
