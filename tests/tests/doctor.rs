@@ -11,6 +11,7 @@ use acceptance::{
     lab::{Lab, command::Output},
     old_libvirt::pretend_version,
     sshd::Sshd,
+    workshop::Workshop,
 };
 use common::{
     lab,
@@ -275,6 +276,29 @@ fn a_new_host_that_cannot_be_one_is_not_declared() {
     says(&bed.expect(3, &["host", "add", "patient"]).unwrap(), &["libvirt does not listen there"]);
     says(&bed.expect(1, &["host", "add", "127.0.0.1"]).unwrap(), &["--name rack1"]);
     assert_eq!(bed.read("fleet.hcl").unwrap(), text);
+}
+
+#[test]
+fn a_certificate_of_another_authority_stops_nobody() {
+    let lab = lab();
+    let shop = Workshop::new().unwrap();
+    shop.key("ours", "ed25519", "").unwrap();
+    shop.key("theirs", "ed25519", "").unwrap();
+    let sshd = Sshd::prepared(&lab, |folder| {
+        shop.sign("theirs", &folder.join("host.pub"), &["-h"])?;
+        Ok(format!("HostCertificate {}/host-cert.pub", folder.display()))
+    });
+    let sshd = sshd.unwrap();
+    let strange = to(&lab, &sshd);
+    let known = sshd.folder().join("known");
+    fs::write(&known, format!("@cert-authority * {}\n", shop.public("ours").unwrap())).unwrap();
+    let bed = host(&lab, "sshfca", "", &strange);
+    let add = "freehold host add patient --name patient";
+    one_fault(&bed, "host key", "no @cert-authority line names its authority", add);
+    let fingerprint = fingerprint(&sshd.folder().join("host.pub"));
+    let add = ["host", "add", "patient", "--name", "patient", "--fingerprint", &fingerprint];
+    let said = bed.expect(3, &add).unwrap();
+    says(&said, &["wrote it to known_hosts", "libvirt does not listen there"]);
 }
 
 fn fingerprint(key: &Path) -> String {

@@ -101,6 +101,12 @@ fn keys_under_a_passphrase() {
     table.is(&useless.with(not_asked), Out("(refused)"));
     let after = std::fs::read_to_string(shop.at("wrong.asked")).unwrap();
     assert_eq!(asked, after, "a key that opens nothing is not unlocked");
+    // Whoever is slow to answer outlasts sshd; the answer is not lost.
+    shop.write("slow", "#!/bin/sh\nsleep 6\necho hunter2\n", 0o755).unwrap();
+    let slow: &[_] = &[("SSH_ASKPASS", "W/slow"), ("SSH_ASKPASS_REQUIRE", "force")];
+    let (ours, _) =
+        table.logs(&locked("IdentityFile W/locked").with(slow).sshd("LoginGraceTime 3"));
+    assert!(ours.contains("Accepted publickey"), "{ours}");
     shop.write("counts", "#!/bin/sh\necho >>\"$0.asked\"\necho hunter2\n", 0o755).unwrap();
     let host = "host \"j\" {\n  ssh = \"j\"\n  accel = \"tcg\"\n}\n";
     table.bed.edit("host \"t\"", &format!("{host}host \"t\"")).unwrap();
@@ -206,6 +212,19 @@ fn certificates_of_users() {
     table.is(&trusting("the agent's, RSA", "IdentityFile none").held(&["rsa"]), In);
     let public = "CertificateFile W/certificate\n IdentityFile W/apart.pub\n IdentitiesOnly yes";
     table.is(&trusting("in a file, its key in the agent", public).held(&["apart"]), In);
+    // Beside a file, the key in the agent alone; and where nobody is asked for what the agent can do.
+    std::fs::copy(shop.at("apart.pub"), shop.at("far.pub")).unwrap();
+    std::fs::copy(shop.at("certificate"), shop.at("far-cert.pub")).unwrap();
+    let beside = "IdentityFile W/far\n IdentitiesOnly yes";
+    table.is(&trusting("beside a public half", beside).held(&["apart"]), In);
+    table.is(&trusting("beside a public half alone", beside), Out("there was no key to try"));
+    shop.key("shut", "ed25519", "").unwrap();
+    std::fs::copy(shop.at("shut"), shop.at("ajar")).unwrap();
+    shop.sign("user_ca", &shop.at("shut.pub"), &["-n", "root"]).unwrap();
+    let lock = ["-q", "-p", "-P", "", "-N", "hunter2", "-f"];
+    acceptance::lab::command::Run::new("ssh-keygen").args(lock).arg(shop.at("shut")).ok().unwrap();
+    table.is(&trusting("beside a locked key", "IdentityFile W/shut").held(&["ajar"]), In);
+    table.is(&trusting("beside a locked key alone", "IdentityFile W/shut"), Out("nobody is there"));
     let plain = "IdentityFile W/good\n PubkeyAcceptedAlgorithms -*cert*";
     table.is(&trusting("not accepted", plain), Out("not among PubkeyAcceptedAlgorithms"));
 }
@@ -240,6 +259,8 @@ fn host_keys() {
     let only = "IdentityFile W/key\n HostKeyAlgorithms rsa-sha2-256";
     table.is(&with("another kind is wanted", only).sshd(three), Out("host key is not the one"));
     table.is(&with("a kind it has not", only), Out("no key exchange"));
+    let certified = "IdentityFile W/key\n HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com";
+    table.is(&with("certificates only", certified), Out("asks for certificates only"));
     let sha1 = "HostKey W/rsa\nHostKeyAlgorithms ssh-rsa";
     let old = "IdentityFile W/key\n HostKeyAlgorithms +ssh-rsa";
     let old = with("SHA-1", old).sshd(sha1).known("[127.0.0.1]:PORT <rsa>");

@@ -26,8 +26,13 @@ use common::{
 /// What a run may hold in memory, in KiB: one that fails at once holds 34 MB in a debug build.
 const MOST: u64 = 48 << 10;
 
-/// A host does this; freehold's error must have these words.
+/// A host does this; the error of a plan must have these words.
 fn costs_an_error(name: &'static str, act: fn(&mut Wire) -> Result<()>, words: &str) {
+    fails(name, "plan", act, &["t: cannot connect to t", words]);
+}
+
+/// The same, of any command.
+fn fails(name: &'static str, command: &str, act: fn(&mut Wire) -> Result<()>, words: &[&str]) {
     let lab = lab();
     let port = hostile::serve(act).unwrap();
     let shop = Workshop::new().unwrap();
@@ -46,31 +51,32 @@ fn costs_an_error(name: &'static str, act: fn(&mut Wire) -> Result<()>, words: &
     let host = "host \"t\" {\n  ssh = \"t\"\n  accel = \"tcg\"\n}\n";
     let bed = bed(&lab, name, &(host.to_owned() + &idle(name, "host.t", "")));
     let begun = Instant::now();
-    let (stderr, peak) = watched(&bed, &at("config"));
-    assert!(stderr.contains("t: cannot connect to t"), "{name}: {stderr}");
-    assert!(stderr.contains(words), "{name}: {words:?} is not in: {stderr}");
-    assert!(!stderr.contains("panicked"), "{name}: {stderr}");
+    let (said, peak) = watched(&bed, command, &at("config"));
+    for words in words {
+        assert!(said.contains(words), "{name}: {words:?} is not in: {said}");
+    }
+    assert!(!said.contains("panicked"), "{name}: {said}");
     assert!(begun.elapsed() < Duration::from_secs(25), "{name}: {:?}", begun.elapsed());
     assert!(peak > 0 && peak < MOST, "{name}: {peak} KiB");
 }
 
-/// Runs a plan; returns what it said, and the most memory it held at a time, in KiB.
-fn watched(bed: &Bed, config: &str) -> (String, u64) {
+/// Runs a command; returns what it said, and the most memory it held at a time, in KiB.
+fn watched(bed: &Bed, command: &str, config: &str) -> (String, u64) {
+    let (mut reader, writer) = std::io::pipe().unwrap();
     let mut child = Command::new(binary())
-        .args(["plan"])
+        .arg(command)
         .current_dir(bed.path())
         .env_clear()
         .env("HOME", bed.path())
         .env("FREEHOLD_SSH_CONFIG", config)
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer)
         .spawn()
         .unwrap();
-    let mut stderr = child.stderr.take().unwrap();
     let said = thread::spawn(move || {
         let mut said = String::new();
-        stderr.read_to_string(&mut said).map(|_| said)
+        reader.read_to_string(&mut said).map(|_| said)
     });
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
@@ -198,6 +204,20 @@ fn in_the_login() {
 }
 
 #[test]
+fn before_the_doctor() {
+    let flood = |wire: &mut Wire| {
+        wire.hello()?;
+        loop {
+            wire.send(&[&[2], &*string(&[b'x'; 1000])].concat())?;
+        }
+    };
+    let words = ["BAD   host key", "its sshd said more than 512 KiB before the login"];
+    fails("sshfdocflood", "doctor", flood, &words);
+    let words = ["BAD   host key", "its sshd did not answer in time"];
+    fails("sshfdocstare", "doctor", Wire::stare, &words);
+}
+
+#[test]
 fn after_the_login() {
     let lab = lab();
     let sshd = Sshd::here(&lab, "ForceCommand cat /dev/zero").unwrap();
@@ -206,7 +226,8 @@ fn after_the_login() {
     fs::write(sshd.folder().join("ssh_config"), config).unwrap();
     let host = "host \"t\" {\n  ssh = \"t\"\n  accel = \"tcg\"\n}\n";
     let bed = bed(&lab, "sshfzero", &(host.to_owned() + &idle("sshfzero", "host.t", "")));
-    let (stderr, peak) = watched(&bed, &sshd.folder().join("ssh_config").display().to_string());
+    let (stderr, peak) =
+        watched(&bed, "plan", &sshd.folder().join("ssh_config").display().to_string());
     assert!(stderr.contains("a command wrote more than 64 MiB"), "{stderr}");
     assert!(peak > 0 && peak < 3 * MOST + (64 << 10), "{peak} KiB");
 }

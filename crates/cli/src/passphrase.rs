@@ -119,39 +119,53 @@ impl Drop for Silent {
     }
 }
 
-/// Asks at the terminal. Ctrl-C does what it always does, but only after the terminal is itself again:
+/// Asks at the terminal. Ctrl-C and Ctrl-\\ do what they always do, but only after the terminal is itself again:
 /// the kernel's own signal would end us before that.
 fn at_terminal(terminal: File, question: &str) -> io::Result<Secret<String>> {
     let mut silent = Silent::of(terminal)?;
     silent.terminal.write_all(format!("\r{question}").as_bytes())?;
-    let line = line_of(&mut silent.terminal);
+    let typed = line_of(&mut silent.terminal);
     drop(silent);
-    if let Err(error) = &line
-        && error.kind() == ErrorKind::Interrupted
-    {
-        kill_process(getpid(), Signal::INT)?;
+    match typed? {
+        Typed::Line(line) => Ok(line),
+        Typed::Signal(signal) => {
+            kill_process(getpid(), signal)?;
+            Err(ErrorKind::Interrupted.into())
+        }
     }
-    line
+}
+
+/// What somebody typed.
+enum Typed {
+    Line(Secret<String>),
+    /// A key that sends a signal.
+    Signal(Signal),
 }
 
 /// Reads a line typed without the terminal's help.
-fn line_of(from: &mut impl Read) -> io::Result<Secret<String>> {
+fn line_of(from: &mut impl Read) -> io::Result<Typed> {
     let mut typed = Secret::new(Vec::with_capacity(1024));
     let mut key = [0];
     loop {
-        if from.read(&mut key)? == 0 {
-            break;
+        match from.read(&mut key) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
         }
         match key[0] {
             b'\r' | b'\n' => break,
-            0x03 => return Err(ErrorKind::Interrupted.into()),
+            0x03 => return Ok(Typed::Signal(Signal::INT)),
+            0x1c => return Ok(Typed::Signal(Signal::QUIT)),
+            // Ctrl-Z: there is nothing to go on with meanwhile.
+            0x1a => {}
             0x04 if typed.expose().is_empty() => break,
             0x08 | 0x7f => typed = shorter(&typed),
             0x15 => typed = Secret::new(Vec::with_capacity(1024)),
             byte => typed = longer(&typed, byte),
         }
     }
-    Ok(Secret::new(String::from_utf8_lossy(typed.expose()).into_owned()))
+    Ok(Typed::Line(Secret::new(String::from_utf8_lossy(typed.expose()).into_owned())))
 }
 
 /// Without its last character, which may be of several bytes.
@@ -197,11 +211,17 @@ mod tests {
 
     #[test]
     fn a_line_is_typed_as_at_a_terminal() {
-        let typed = |keys: &str| line_of(&mut keys.as_bytes()).map(|line| line.expose().clone());
+        let typed = |keys: &str| match line_of(&mut keys.as_bytes())? {
+            Typed::Line(line) => Ok(line.expose().clone()),
+            Typed::Signal(signal) => Err(io::Error::other(format!("{signal:?}"))),
+        };
         assert_eq!(typed("abc\rd").unwrap(), "abc");
         assert_eq!(typed("a\u{e9}\x7f\x08b\n").unwrap(), "b");
         assert_eq!(typed("wrong\x15right\n").unwrap(), "right");
         assert_eq!(typed("\x04abc\n").unwrap(), "");
-        assert_eq!(typed("a\x03").unwrap_err().kind(), ErrorKind::Interrupted);
+        assert_eq!(typed("a\x1ab\n").unwrap(), "ab");
+        for (keys, signal) in [("a\x03", Signal::INT), ("a\x1c\n", Signal::QUIT)] {
+            assert_eq!(typed(keys).unwrap_err().to_string(), format!("{signal:?}"));
+        }
     }
 }

@@ -176,8 +176,10 @@ impl Table {
     pub(crate) fn typed(&self, row: &Row, keys: &str) -> (String, String) {
         let laid = self.laid_out(row);
         let line = format!("{} plan; code=$?; echo; echo ended $code; stty -a", binary().display());
-        let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).current_dir(self.bed.path()).env_clear();
+        // A run that hangs ends with its terminal.
+        let mut command = Command::new("timeout");
+        command.args(["--foreground", "60", "script", "-qec", &line, "/dev/null"]);
+        command.current_dir(self.bed.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.bed.path()).env("SHELL", "/bin/sh").env("TERM", "xterm");
         command.env("FREEHOLD_SSH_CONFIG", &laid.file).envs(laid.environment);
@@ -207,13 +209,13 @@ impl Table {
         let agent = (!row.held.is_empty()).then(|| self.workshop.agent(row.held).unwrap());
         let socket = agent.as_ref().map(|agent| agent.socket.display().to_string());
         let file = sshd.folder().join("ssh_config");
-        let fill = |text: &str| {
-            let text = text.replace("PORT", &sshd.port().to_string());
-            let text = text.replace("CONFIG", &file.display().to_string());
-            let text = text.replace("AGENT", socket.as_deref().unwrap_or("none"));
-            // Keys last: they may have anything in them.
-            self.fill(&text, sshd.folder()).replace("HOSTKEY", &sshd.key().unwrap())
-        };
+        let marks = [
+            ("HOSTKEY", sshd.key().unwrap()),
+            ("PORT", sshd.port().to_string()),
+            ("CONFIG", file.display().to_string()),
+            ("AGENT", socket.clone().unwrap_or_else(|| "none".to_owned())),
+        ];
+        let fill = |text: &str| self.filled(text, sshd.folder(), &marks);
         let known = sshd.folder().join("known");
         fs::write(&known, fill(row.known) + "\n").unwrap();
         if row.hashed {
@@ -242,7 +244,7 @@ impl Table {
                 .map(|name| self.workshop.public(name))
                 .collect::<Result<_, _>>()?;
             fs::write(folder.join("authorized"), keys.join("\n") + "\n")?;
-            let mut lines = self.fill(row.sshd, folder);
+            let mut lines = self.filled(row.sshd, folder, &[]);
             if let Some((authority, how)) = row.certified {
                 self.workshop.sign(authority, &folder.join("host.pub"), how)?;
                 lines += &format!("\nHostCertificate {}/host-cert.pub", folder.display());
@@ -252,14 +254,28 @@ impl Table {
         started.unwrap_or_else(|error| panic!("{}: {error:#}", row.name))
     }
 
-    fn fill(&self, text: &str, sshd: &Path) -> String {
-        let text = text.replace("W/", &format!("{}/", self.workshop.at("").display()));
-        let mut text = text.replace("S/", &format!("{}/", sshd.display()));
-        while let Some((before, rest)) = text.split_once('<') {
-            let (name, after) = rest.split_once('>').unwrap();
-            text = format!("{before}{}{after}", self.workshop.public(name).unwrap());
+    /// Puts in what stands for something, in one pass: what comes in may look like a mark itself.
+    fn filled(&self, text: &str, sshd: &Path, marks: &[(&str, String)]) -> String {
+        let folders = [
+            ("W/", self.workshop.at("").display().to_string()),
+            ("S/", format!("{}/", sshd.display())),
+        ];
+        let (mut filled, mut rest) = (String::new(), text);
+        while let Some(next) = rest.chars().next() {
+            let mark = folders.iter().chain(marks).find(|(mark, _)| rest.starts_with(mark));
+            if let Some((mark, meaning)) = mark {
+                filled += meaning;
+                rest = &rest[mark.len()..];
+            } else if let Some(named) = rest.strip_prefix('<') {
+                let (name, after) = named.split_once('>').unwrap();
+                filled += &self.workshop.public(name).unwrap();
+                rest = after;
+            } else {
+                filled.push(next);
+                rest = &rest[next.len_utf8()..];
+            }
         }
-        text
+        filled
     }
 
     fn freehold(&self, config: &Path, environment: &[(&str, String)]) -> Output {

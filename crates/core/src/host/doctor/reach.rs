@@ -65,10 +65,13 @@ fn key_check(host: &model::Host, way: &Destination, shown: Result<ShownKey, Trou
         Ok(ShownKey { fingerprint, known: Some(place), .. }) => {
             Check::good(Step::HostKey, format!("{fingerprint}, known from {place}"))
         }
-        Ok(ShownKey { fingerprint, kind, known: None, .. }) => {
+        Ok(ShownKey { fingerprint, kind, known: None, fault, .. }) => {
             let compare =
                 format!("at its console, compare: ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub");
-            Check::bad(Step::HostKey, format!("{fingerprint} is not known")).fix(compare).fix(add)
+            let fault =
+                fault.map(|fault| format!("; its host certificate does not count: {fault}"));
+            let said = format!("{fingerprint} is not known{}", fault.unwrap_or_default());
+            Check::bad(Step::HostKey, said).fix(compare).fix(add)
         }
         // Whatever happens on the way to it says nothing of its key.
         Err(trouble)

@@ -11,7 +11,10 @@ use russh::{
 };
 use tokio::time::timeout;
 
-use super::session::safe_algorithms;
+use super::{
+    cord::{Cord, WORDY},
+    session::safe_algorithms,
+};
 use crate::host::{Stream, trouble::Trouble};
 
 struct Look {
@@ -63,12 +66,36 @@ pub(super) async fn shown_key(
     let shown = Arc::new(Mutex::new(None));
     let look = Look { shown: Arc::clone(&shown) };
     let config = Arc::new(client::Config { preferred, ..client::Config::default() });
-    let result = timeout(deadline, client::connect_stream(config, stream, look)).await;
+    let (cord, knife) = Cord::of(stream);
+    let result = timeout(deadline, client::connect_stream(config, cord, look)).await;
     let shown = shown.lock().ok().and_then(|mut shown| shown.take());
     match (shown, result) {
         (Some(key), _) => Ok(key),
+        (None, _) if knife.was_too_much() => {
+            let most = WORDY >> 10;
+            Err(Trouble::unreachable(format!(
+                "its sshd said more than {most} KiB before the login"
+            )))
+        }
         (None, Ok(Err(error))) => Err(Trouble::unreachable(error)),
         (None, Err(_)) => Err(Trouble::unreachable("its sshd did not answer in time")),
         (None, Ok(Ok(_))) => Err(Trouble::failed("it showed no host key")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn past_the_deadline_an_sshd_is_cut_off() {
+        let (ours, mut theirs) = duplex(1 << 16);
+        theirs.write_all(b"SSH-2.0-slow\r\n").await.unwrap();
+        let why = guest_key(Box::new(ours), Duration::from_millis(100)).await.unwrap_err();
+        assert!(why.source.to_string().contains("did not answer in time"), "{why:?}");
+        let heard = async { theirs.read_to_end(&mut Vec::new()).await };
+        timeout(Duration::from_secs(5), heard).await.unwrap().unwrap();
     }
 }

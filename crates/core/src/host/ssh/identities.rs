@@ -81,7 +81,7 @@ impl Identity {
 /// Returns what may log in, and what was left out and why.
 pub(super) fn identities(route: &Route, held: Vec<AgentIdentity>) -> (Vec<Identity>, Vec<String>) {
     let mut left_out = Vec::new();
-    let mut files = of_files(route, &mut left_out);
+    let mut files = of_files(route, &held, &mut left_out);
     let mut first = Vec::new();
     for file in &route.certificates {
         match certificate_in(file) {
@@ -137,7 +137,7 @@ fn is_same(one: &Shown, other: &Shown) -> bool {
 }
 
 /// Returns the key files with the certificates beside them; those count where none is named.
-fn of_files(route: &Route, left_out: &mut Vec<String>) -> Vec<Identity> {
+fn of_files(route: &Route, held: &[AgentIdentity], left_out: &mut Vec<String>) -> Vec<Identity> {
     let mut found = Vec::new();
     for file in &route.identities {
         let name = file.display().to_string();
@@ -155,13 +155,19 @@ fn of_files(route: &Route, left_out: &mut Vec<String>) -> Vec<Identity> {
         };
         let holder = Holder::File(file.clone());
         let shown = key.map_or(Shown::Hidden, Shown::Key);
-        found.push(Identity { shown, name, holder: holder.clone() });
+        found.push(Identity { shown, name, holder });
         let certificate = beside(file, "-cert.pub");
         if route.certificates.is_empty() && certificate.exists() {
             let name = certificate.display().to_string();
             match certificate_in(&certificate) {
+                // The file it lies beside is among those found.
                 Ok(one) => {
-                    found.push(Identity { shown: Shown::Certificate(Box::new(one)), name, holder });
+                    if let Some(holder) = holder_of(&one, &certificate, held, &found) {
+                        let shown = Shown::Certificate(Box::new(one));
+                        found.push(Identity { shown, name, holder });
+                    } else {
+                        left_out.push(format!("{name} (it is not of the key beside it)"));
+                    }
                 }
                 Err(why) => left_out.push(format!("{name} ({why})")),
             }

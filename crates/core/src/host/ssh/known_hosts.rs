@@ -13,7 +13,7 @@ use russh::keys::{
 };
 use sha1::Sha1;
 
-use super::pattern::matches_host;
+use super::{config::Route, pattern::matches_host};
 
 /// A key that stands in a file for the host we connect to.
 #[derive(Debug, Clone)]
@@ -53,8 +53,31 @@ pub(crate) fn written(host: &str, port: u16) -> String {
     if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
+/// Returns the keys that files have for a route's host: those of the first of its names that has any, and the
+/// revoked ones of all. As OpenSSH: a line without a port speaks for all ports of which no line speaks.
+pub(crate) fn keys_for(
+    route: &Route,
+    files: &[PathBuf],
+) -> Result<Vec<KnownKey>, (PathBuf, std::io::Error)> {
+    let plain = route.known_as.starts_with('[').then_some(&route.called);
+    let (mut known, mut revoked) = (Vec::new(), Vec::new());
+    for name in [&route.known_as].into_iter().chain(plain) {
+        let mut keys = Vec::new();
+        for file in files {
+            keys.extend(keys_in(file, name).map_err(|error| (file.clone(), error))?);
+        }
+        let (gone, valid) = keys.into_iter().partition(|one| one.role == Role::Revoked);
+        revoked.extend::<Vec<_>>(gone);
+        if known.is_empty() {
+            known = valid;
+        }
+    }
+    known.extend(revoked);
+    Ok(known)
+}
+
 /// Returns the keys a file has for a name as such files write it; a file that is not there has none.
-pub(crate) fn keys_in(file: &Path, name: &str) -> std::io::Result<Vec<KnownKey>> {
+fn keys_in(file: &Path, name: &str) -> std::io::Result<Vec<KnownKey>> {
     let text = match std::fs::read(file) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::host::{HostErrorKind, trouble::Trouble};
 
+/// What is said of a host that hangs up on a login.
+pub(super) const HUNG_UP: &str = "the host hung up";
+
 /// Logs in and says what with, and what was tried before; or says everything that was tried.
 pub(super) async fn login(
     handle: &mut Handle<Client>,
@@ -174,7 +177,7 @@ impl Attempt<'_> {
             return Ok(());
         }
         let tried = self.tried.join("; ");
-        Err(Trouble::new(HostErrorKind::Login, format!("the host hung up; tried: {tried}"))
+        Err(Trouble::new(HostErrorKind::Login, format!("{HUNG_UP}; tried: {tried}"))
             .hint("name the right key with IdentityFile and set IdentitiesOnly in ~/.ssh/config"))
     }
 

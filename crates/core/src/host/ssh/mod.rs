@@ -37,7 +37,7 @@ use tokio::sync::{Mutex, OnceCell, Semaphore};
 pub use self::passphrases::{AskPassphrase, NoAnswer, Passphrases};
 use self::{
     config::Route,
-    known_hosts::{Role, keys_in},
+    known_hosts::{Role, keys_for},
     session::Client,
 };
 pub(crate) use self::{
@@ -154,7 +154,7 @@ async fn route_to(target: &SshTarget, options: &SshOptions) -> Result<Route, Tro
     found.map_err(Trouble::input)
 }
 
-/// Says whether a file knows a key of this target, under the name that `ssh_config` gives it.
+/// Says whether a file knows a key of this target, under a name that `ssh_config` gives it.
 pub(crate) fn is_known(
     target: &SshTarget,
     config: Option<&Path>,
@@ -162,7 +162,7 @@ pub(crate) fn is_known(
     file: &Path,
 ) -> bool {
     let route = config::route(target, config, around);
-    let keys = route.ok().and_then(|route| keys_in(file, &route.known_as).ok());
+    let keys = route.ok().and_then(|route| keys_for(&route, &[file.to_owned()]).ok());
     keys.is_some_and(|keys| keys.iter().any(|known| known.role != Role::Revoked))
 }
 

@@ -11,7 +11,7 @@ use russh::keys::PrivateKey;
 use tokio::sync::{Mutex, OnceCell};
 
 use super::{
-    keyfile::{self, Kept},
+    keyfile::{self, Kept, Shut},
     patience::Patience,
 };
 use crate::model::Secret;
@@ -82,8 +82,12 @@ impl Passphrases {
     async fn unlock(&self, file: &Path) -> Result<Arc<PrivateKey>, String> {
         let kept = keyfile::read(file)?.map(|file| file.kept);
         if kept != Some(Kept::UnderPassphrase) {
-            return keyfile::open(file, None).map(Arc::new);
+            return keyfile::open(file, None).map(Arc::new).map_err(|shut| match shut {
+                Shut::ForGood(why) => why,
+                Shut::WrongPassphrase => "it takes a passphrase".to_owned(),
+            });
         }
+        keyfile::refuse_strange_locks(file)?;
         let asker = self.asker.clone().ok_or_else(|| NoAnswer::NobodyThere(String::new()));
         let asker = asker.map_err(|why| why.to_string())?;
         let _turn = self.turn.lock().await;
@@ -95,7 +99,11 @@ impl Passphrases {
                 if passphrase.expose().is_empty() {
                     return Err(NoAnswer::Declined.to_string());
                 }
-                Ok(keyfile::open(&file, Some(passphrase.expose())).ok())
+                match keyfile::open(&file, Some(passphrase.expose())) {
+                    Ok(key) => Ok(Some(key)),
+                    Err(Shut::WrongPassphrase) => Ok(None),
+                    Err(Shut::ForGood(why)) => Err(why),
+                }
             });
             match answered.await.map_err(|error| error.to_string())? {
                 Ok(Some(key)) => return Ok(Arc::new(key)),
@@ -168,6 +176,36 @@ mod tests {
         }
         assert_eq!(count.load(SeqCst), 3);
         assert!(!format!("{passphrases:?}").contains("hunter"));
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_no_passphrase_opens_is_told_at_once() {
+        let patience = Patience::of(Duration::from_secs(1));
+        for (make, asks) in [
+            ("openssl genrsa -traditional -aes256 -passout pass:hunter2 -out \"$0\" 2048", 0),
+            ("openssl genrsa -traditional -aes128 -passout pass:hunter2 -out \"$0\" 2048", 1),
+            (
+                "openssl genrsa 2048 | openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES \
+                 -passout pass:hunter2 -out \"$0\"",
+                0,
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("key");
+            let run =
+                ["-c", &format!("({make}) 2>/dev/null && chmod 600 \"$0\"")].map(str::to_owned);
+            let made = std::process::Command::new("sh").args(run).arg(&file).status();
+            assert!(made.unwrap().success(), "{make}");
+            let (passphrases, count) = asked(&["hunter2", "", ""]);
+            let unlocked = passphrases.unlocked(&file, &patience).await;
+            assert_eq!(count.load(SeqCst), asks, "{make}");
+            let Err(why) = unlocked else {
+                assert!(make.contains("-aes128"), "{make}");
+                continue;
+            };
+            assert!(why.contains("not supported"), "{make}: {why}");
+            assert!(why.contains("ssh-keygen -p -f /"), "{make}: {why}");
+        }
     }
 
     #[tokio::test]

@@ -14,6 +14,8 @@ pub(super) struct Patience(watch::Sender<State>);
 struct State {
     end: Instant,
     asking: Option<Instant>,
+    /// How long answers took so far.
+    asked: Duration,
 }
 
 /// Somebody is being asked, as long as this lives.
@@ -21,7 +23,11 @@ pub(super) struct Asking<'a>(&'a Patience);
 
 impl Patience {
     pub(super) fn of(limit: Duration) -> Self {
-        Self(watch::Sender::new(State { end: Instant::now() + limit, asking: None }))
+        Self(watch::Sender::new(State {
+            end: Instant::now() + limit,
+            asking: None,
+            asked: Duration::ZERO,
+        }))
     }
 
     /// Stops the clock.
@@ -30,11 +36,16 @@ impl Patience {
         Asking(self)
     }
 
+    /// Says how long people took to answer.
+    pub(super) fn asked(&self) -> Duration {
+        self.0.borrow().asked
+    }
+
     /// Ends when the time is up.
     pub(super) async fn spent(&self) {
         let mut states = self.0.subscribe();
         loop {
-            let State { end, asking } = *states.borrow_and_update();
+            let State { end, asking, .. } = *states.borrow_and_update();
             let changed = async { drop(states.changed().await) };
             if asking.is_some() {
                 changed.await;
@@ -51,7 +62,9 @@ impl Patience {
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
         self.0.0.send_modify(|state| {
-            state.end += state.asking.take().map(|since| since.elapsed()).unwrap_or_default();
+            let took = state.asking.take().map(|since| since.elapsed()).unwrap_or_default();
+            state.end += took;
+            state.asked += took;
         });
     }
 }

@@ -9,10 +9,12 @@ use russh::{ChannelMsg, keys::HashAlg};
 use tokio::time::timeout;
 
 use super::{
-    Known, Ssh, SshOptions, config,
+    Known, Ssh, SshOptions,
+    certificate::CertificateFault,
+    config,
     guest::{shown_key, written},
     proxy::Way,
-    session::{dial, host_key_trouble, preferred},
+    session::{asks_for_something, dial, host_key_trouble, preferred},
     verify::{HostKeyError, kind_of, known_host},
 };
 use crate::{host::trouble::Trouble, model::SshTarget};
@@ -58,6 +60,8 @@ pub(crate) struct ShownKey {
     pub(crate) kind: &'static str,
     /// `file:line` where it is known from; `None` where it is not known.
     pub(crate) known: Option<String>,
+    /// Why its certificate does not count, where it shows one and its key is not known.
+    pub(crate) fault: Option<CertificateFault>,
 }
 
 /// Asks a host for its key and goes no further: nobody logs in. A key that is not the known one, or
@@ -73,21 +77,24 @@ pub(crate) async fn host_key(
         Known::Only(_) => None,
     };
     let known = known_host(&route, repo).map_err(refused)?;
-    let Way { stream, said } = dial(&route, options).await?;
     let kinds = preferred(&known, &route.algorithms);
+    asks_for_something(&kinds)?;
+    let Way { stream, said } = dial(&route, options).await?;
     let shown = match (shown_key(stream, kinds, options.deadline).await, said) {
         (Err(trouble), Some(said)) => return Err(trouble.after(&said.last().await)),
         (shown, _) => shown?,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let known = match known.verify(&shown, now) {
-        Ok(()) => known.place_of(&shown).map(ToString::to_string),
-        Err(HostKeyError::Unknown { .. }) => None,
+    let (known, fault) = match known.verify(&shown, now) {
+        Ok(()) => (known.place_of(&shown).map(ToString::to_string), None),
+        Err(HostKeyError::Unknown { .. }) => (None, None),
+        // Its key may be vouched for as that of any other host.
+        Err(HostKeyError::Certificate { fault, .. }) => (None, Some(fault)),
         Err(error) => return Err(refused(error)),
     };
     let key = shown.public_key();
     let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
-    Ok(ShownKey { key: written(&key)?, fingerprint, kind: kind_of(&key), known })
+    Ok(ShownKey { key: written(&key)?, fingerprint, kind: kind_of(&key), known, fault })
 }
 
 impl Ssh {

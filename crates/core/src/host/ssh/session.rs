@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use russh::{
@@ -80,17 +80,37 @@ impl client::Handler for Client {
     }
 }
 
+/// Somebody who takes this long to answer may outlast a host (`LoginGraceTime`).
+const LONG: Duration = Duration::from_secs(1);
+
 /// Connects and logs in, and says what with. Each host on the way there has its own deadline.
 pub(super) async fn connect(
     route: &Route,
     options: &SshOptions,
 ) -> Result<(Handle<Client>, String), Trouble> {
+    let patience = Patience::of(options.deadline);
+    match connect_once(route, options, &patience).await {
+        // Whatever was asked for is known by now.
+        Err(trouble)
+            if patience.asked() > LONG
+                && trouble.source.to_string().starts_with(login::HUNG_UP) =>
+        {
+            connect_once(route, options, &Patience::of(options.deadline)).await
+        }
+        connected => connected,
+    }
+}
+
+async fn connect_once(
+    route: &Route,
+    options: &SshOptions,
+    patience: &Patience,
+) -> Result<(Handle<Client>, String), Trouble> {
     let place = route.place();
     let Way { stream, said } = dial(route, options).await?;
     let (cord, knife) = Cord::of(stream);
-    let patience = Patience::of(options.deadline);
     let connected = tokio::select! {
-        connected = connect_over(Box::new(cord), route, options, &patience) => connected,
+        connected = connect_over(Box::new(cord), route, options, patience) => connected,
         () = patience.spent() => {
             let seconds = options.deadline.as_secs();
             Err(Trouble::unreachable(format!("{place} did not answer within {seconds} s")))
@@ -128,7 +148,9 @@ async fn connect_over(
     let known = known.map_err(host_key)?;
     let place = route.place();
     let verdict = Arc::new(Mutex::new(Verdict::default()));
-    let settings = Arc::new(settings(&known, algorithms, route.alive));
+    let settings = settings(&known, algorithms, route.alive);
+    asks_for_something(&settings.preferred)?;
+    let settings = Arc::new(settings);
     let client = Client { known, verdict: Arc::clone(&verdict) };
     let connected = client::connect_stream(settings, stream, client).await;
     let verdict = verdict.lock().map(|verdict| verdict.clone()).unwrap_or_default();
@@ -257,6 +279,16 @@ pub(super) fn preferred(known: &KnownHost, algorithms: &Algorithms) -> Preferred
     }
 }
 
+/// Says why there is nothing that a host could prove itself with.
+pub(super) fn asks_for_something(preferred: &Preferred) -> Result<(), Trouble> {
+    if !preferred.key.is_empty() || !preferred.host_key_certificates.is_empty() {
+        return Ok(());
+    }
+    let why = "HostKeyAlgorithms in ssh_config asks for certificates only, and no authority of the host's is known";
+    let hint = "let it name a kind of plain key, too, or add an @cert-authority line to a known_hosts file";
+    Err(Trouble::input(why).hint(hint))
+}
+
 /// All of russh's but RSA with SHA-1.
 pub(super) fn safe_algorithms() -> Vec<russh::keys::Algorithm> {
     let sha1 = russh::keys::Algorithm::Rsa { hash: None };
@@ -265,7 +297,7 @@ pub(super) fn safe_algorithms() -> Vec<russh::keys::Algorithm> {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::PathBuf, time::Duration};
+    use std::path::PathBuf;
 
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},

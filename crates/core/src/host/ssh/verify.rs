@@ -1,13 +1,13 @@
 //! Says whether a host is who it should be: one function, no off switch.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyOrCertificate};
 
 use super::{
     certificate::{CertificateFault, Wanted},
     config::{CERTIFICATE, Route},
-    known_hosts::{KnownKey, Place, Role, keys_in, revoked_in},
+    known_hosts::{KnownKey, Place, Role, keys_for, revoked_in},
 };
 
 /// The keys known for one host.
@@ -52,40 +52,29 @@ pub(crate) enum HostKeyError {
     Read(PathBuf, String),
 }
 
-/// Gathers what is known: the repository's file alone where it knows the host, else the user's and
-/// the system's. A revoked key is revoked wherever it says so.
+/// Gathers what is known: the repository's file alone where it knows the host, under any of its names, else
+/// the user's and the system's. A revoked key is revoked wherever it says so.
 pub(crate) fn known_host(route: &Route, repo: Option<&PathBuf>) -> Result<KnownHost, HostKeyError> {
-    let known = known_as(&route.known_as, route, repo)?;
-    // As OpenSSH: a line without a port speaks for all ports of which no line speaks.
-    if route.known_as.starts_with('[') && known.keys.iter().all(|one| one.role == Role::Revoked) {
-        let plain = known_as(&route.called, route, repo)?;
-        let keys = [known.keys, plain.keys].concat();
-        return Ok(KnownHost { keys, ..known });
-    }
-    Ok(known)
-}
-
-fn known_as(name: &str, route: &Route, repo: Option<&PathBuf>) -> Result<KnownHost, HostKeyError> {
-    let unread = |file: &Path, why| HostKeyError::Read(file.to_owned(), why);
-    let read = |file: &PathBuf| keys_in(file, name).map_err(|why| unread(file, why.to_string()));
-    let repo_keys = repo.map(read).transpose()?.unwrap_or_default();
-    let pinned = repo_keys.iter().any(|known| known.role != Role::Revoked);
-    let mut keys = repo_keys;
+    let read = |files: &[PathBuf]| {
+        let unread =
+            |(file, why): (PathBuf, std::io::Error)| HostKeyError::Read(file, why.to_string());
+        keys_for(route, files).map_err(unread)
+    };
+    let mut keys = read(repo.map(std::slice::from_ref).unwrap_or_default())?;
+    let pinned = keys.iter().any(|known| known.role != Role::Revoked);
     let others = &route.known_hosts;
-    for file in others {
-        keys.extend(read(file)?.into_iter().filter(|one| one.role == Role::Revoked || !pinned));
-    }
-    let revoked = route.revoked_keys.as_deref();
-    let revoked = revoked.map(|file| revoked_in(file).map_err(|why| unread(file, why)));
+    keys.extend(read(others)?.into_iter().filter(|one| one.role == Role::Revoked || !pinned));
+    let listed =
+        |file: &PathBuf| revoked_in(file).map_err(|why| HostKeyError::Read(file.clone(), why));
+    let revoked = route.revoked_keys.as_ref().map(listed).transpose()?.unwrap_or_default();
     let repo = repo.filter(|file| file.exists());
-    let first_file = repo.or_else(|| others.first()).cloned();
     Ok(KnownHost {
-        name: name.to_owned(),
+        name: route.known_as.clone(),
         called: route.called.clone(),
         keys,
-        revoked: revoked.transpose()?.unwrap_or_default(),
+        revoked,
         algorithms: route.algorithms.authorities.clone(),
-        first_file,
+        first_file: repo.or_else(|| others.first()).cloned(),
     })
 }
 
@@ -306,6 +295,27 @@ mod tests {
     }
 
     #[test]
+    fn the_repository_overrules_under_either_name() {
+        let port = "Port 2222";
+        let user = format!("[rack1]:2222 {B}\n");
+        let host = known_by(Some(&format!("rack1 {A}\n")), &user, port).unwrap();
+        assert_eq!(host.verify(&key(A), 0), Ok(()));
+        assert!(matches!(host.verify(&key(B), 0), Err(HostKeyError::Changed { .. })));
+        let both = format!("rack1 {B}\n[rack1]:2222 {A}\n");
+        for (repo, user) in [(None, &*both), (Some(&*both), "")] {
+            let host = known_by(repo, user, port).unwrap();
+            assert_eq!(host.verify(&key(A), 0), Ok(()));
+            assert!(matches!(host.verify(&key(B), 0), Err(HostKeyError::Changed { .. })));
+        }
+        let host = known_by(None, &format!("rack1 {B}\n"), port).unwrap();
+        assert_eq!(host.verify(&key(B), 0), Ok(()));
+        for (repo, user) in [(Some(&*user), "@revoked rack1 "), (None, "@revoked [rack1]:2222 ")] {
+            let host = known_by(repo, &format!("rack1 {B}\n{user}{B}\n"), port).unwrap();
+            assert!(matches!(host.verify(&key(B), 0), Err(HostKeyError::Revoked { .. })));
+        }
+    }
+
+    #[test]
     fn a_list_of_revoked_keys_holds_for_all() {
         let host = known_by(None, &format!("rack1 {B}\n"), "RevokedHostKeys HERErevoked").unwrap();
         let error = host.verify(&key(B), 0).unwrap_err().to_string();
@@ -381,6 +391,24 @@ mod tests {
         let error =
             known(None, "@cert-authority rack1 ").verify(&certificate(named("rack1")), 1500);
         assert!(error.unwrap_err().to_string().contains("no @cert-authority line"));
+    }
+
+    #[test]
+    fn a_forged_certificate_does_not_count() {
+        let host = known(None, &line("@cert-authority ", 2));
+        let bytes =
+            |shown: &PublicKeyOrCertificate| shown.certificate().unwrap().to_bytes().unwrap();
+        // Another name than what was signed, and another signature.
+        let mut renamed = bytes(&certificate(named("rack2")));
+        let at = renamed.windows(5).position(|word| word == b"rack2").unwrap();
+        renamed[at + 4] = b'1';
+        let mut signed = bytes(&certificate(named("rack1")));
+        *signed.last_mut().unwrap() ^= 1;
+        for forged in [renamed, signed] {
+            let forged = russh::keys::Certificate::from_bytes(&forged).unwrap();
+            let error = host.verify(&forged.into(), 1500).unwrap_err().to_string();
+            assert!(error.contains("its signature is wrong"), "{error}");
+        }
     }
 
     #[test]
