@@ -4,7 +4,11 @@
 
 mod common;
 
-use std::{fs, thread};
+use std::{
+    fs,
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+    thread,
+};
 
 use acceptance::{
     bed::Bed,
@@ -16,6 +20,22 @@ use common::{
     picture::{MIB, POOL, Picture},
     small::{Gone, RACK1, RACK2, fleet, pool_files, says},
 };
+
+/// Held by tests that remove for good; alone by one that makes the shared pool unreadable meanwhile.
+static PRUNES: RwLock<()> = RwLock::new(());
+
+fn prunes() -> RwLockReadGuard<'static, ()> {
+    PRUNES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes away what a test made on rack1 past freehold, however the test ends.
+struct Undone<'a>(&'a Lab, String);
+
+impl Drop for Undone<'_> {
+    fn drop(&mut self) {
+        drop(self.0.ssh("rack1", &self.1));
+    }
+}
 
 /// A fleet with these image blocks and no VM, on both racks.
 fn bare(lab: &Lab, name: &str, blocks: &str) -> Bed {
@@ -37,6 +57,7 @@ fn ok(lab: &Lab, command: &str) {
 
 #[test]
 fn images_are_brought_ahead_of_time_once_to_each_host() {
+    let _prunes = prunes();
     let (lab, web) = (lab(), Web::on("10.77.0.1").unwrap());
     let picture = Picture::of(&lab, 4);
     web.put("/p", Page::of(picture.bytes.clone()));
@@ -88,6 +109,7 @@ fn images_are_brought_ahead_of_time_once_to_each_host() {
 
 #[test]
 fn two_runs_at_once_bring_one_file_and_neither_removes_the_others() {
+    let _prunes = prunes();
     let (lab, web) = (lab(), Web::on("10.77.0.1").unwrap());
     let picture = Picture::of(&lab, 6);
     web.put("/p", Page { pace: Some(2 * MIB), ..Page::of(picture.bytes.clone()) });
@@ -119,6 +141,7 @@ fn two_runs_at_once_bring_one_file_and_neither_removes_the_others() {
 
 #[test]
 fn an_old_image_goes_only_when_nothing_stands_on_it() {
+    let _prunes = prunes();
     let lab = lab();
     let (old, new) = (Picture::of(&lab, 2), Picture::of(&lab, 2));
     let bed = old.bed("imgfbump", "picture.qcow2");
@@ -139,11 +162,50 @@ fn an_old_image_goes_only_when_nothing_stands_on_it() {
     drop(gone);
     // Only this fleet's: others test here, too.
     ok(&lab, &format!("rm -f {POOL}/trash.*.{}*", common::small::volume_prefix("imgfbump")));
-    let path = format!("{POOL}/image.sha256-{}.qcow2", &old.sha256[..32]);
+    says(&bed.expect(0, &["image", "prune", "--yes"]).unwrap(), &["nobody needs it"]);
+    assert_eq!(on(&lab, "rack1", &old), [""; 0]);
+    new.is_there();
+}
+
+/// An image on rack1 that its fleet does not declare any more.
+fn unneeded(lab: &Lab, name: &str) -> (Picture, Bed) {
+    let picture = Picture::of(lab, 2);
+    let bed = Bed::new(lab, &fleet(name, &(picture.block("picture.qcow2", "") + RACK1))).unwrap();
+    fs::write(bed.path().join("picture.qcow2"), &picture.bytes).unwrap();
+    bed.expect(0, &["image", "pull"]).unwrap();
+    picture.is_there();
+    bed.write("fleet.hcl", &fleet(name, RACK1)).unwrap();
+    (picture, bed)
+}
+
+/// It is not removed, for this reason.
+fn stays(bed: &Bed, picture: &Picture, why: &[&str]) {
+    let said = bed.freehold(&["image", "prune", "--yes"]).output().unwrap();
+    picture.is_there();
+    says(&said, why);
+    assert_eq!(said.status, 3, "{said}");
+}
+
+fn goes(lab: &Lab, bed: &Bed, picture: &Picture) {
+    says(&bed.expect(0, &["image", "prune", "--yes"]).unwrap(), &["nobody needs it"]);
+    assert_eq!(on(lab, "rack1", picture), [""; 0]);
+}
+
+/// Makes an overlay on an image in rack1's pool.
+fn over(picture: &Picture, overlay: &str) -> String {
+    let image = format!("{POOL}/image.sha256-{}.qcow2", &picture.sha256[..32]);
+    format!("qemu-img create -q -f qcow2 -F qcow2 -b {image} {overlay}")
+}
+
+#[test]
+fn an_image_under_a_domains_disk_outside_of_the_pool_stays() {
+    let (lab, _prunes) = (lab(), prunes());
+    let (picture, bed) = unneeded(&lab, "imgfown");
     let elsewhere = "/var/lib/libvirt/images/imgf-over.qcow2";
-    let over = |path: &str| format!("qemu-img create -q -f qcow2 -F qcow2 -b {path} {elsewhere}");
-    ok(&lab, &over(&path));
-    // A domain of somebody's whose disk lies in no pool of ours, two links away.
+    let undo = "virsh -c qemu:///system undefine imgf-foreign; rm -f /tmp/imgf-link /tmp/imgf.xml";
+    let undone = Undone(&lab, format!("{undo} {elsewhere}"));
+    ok(&lab, &over(&picture, elsewhere));
+    // Two links away.
     ok(&lab, &format!("ln -sf {elsewhere} /tmp/imgf-link"));
     let xml = "<domain type=\"qemu\"><name>imgf-foreign</name><memory>16384</memory><os><type>hvm</type>\
                </os><devices><disk type=\"file\"><driver name=\"qemu\" type=\"qcow2\"/>\
@@ -151,24 +213,48 @@ fn an_old_image_goes_only_when_nothing_stands_on_it() {
     let define =
         format!("printf %s '{xml}' >/tmp/imgf.xml; virsh -c qemu:///system define /tmp/imgf.xml");
     ok(&lab, &define);
-    let undefine = || drop(lab.ssh("rack1", "virsh -c qemu:///system undefine imgf-foreign"));
-    let said = keeps("a foreign disk stands on it");
-    // A disk in our pool whose header says nothing that can be read.
+    stays(&bed, &picture, &["domain imgf-foreign uses it"]);
+    drop(undone);
+    goes(&lab, &bed, &picture);
+}
+
+#[test]
+fn an_image_under_a_disk_of_another_pool_stays_though_no_domain_names_it() {
+    let (lab, _prunes) = (lab(), prunes());
+    let (picture, bed) = unneeded(&lab, "imgfelse");
+    let (folder, virsh) = ("/var/lib/libvirt/imgf-pool", "virsh -q -c qemu:///system");
+    let undo = format!("{virsh} pool-destroy imgf-pool; rm -rf {folder}");
+    let undone = Undone(&lab, undo);
+    ok(
+        &lab,
+        &format!("mkdir -p {folder} && {virsh} pool-create-as imgf-pool dir --target {folder}"),
+    );
+    // libvirt has not read the pool since.
+    ok(&lab, &over(&picture, &format!("{folder}/over.qcow2")));
+    stays(&bed, &picture, &["over.qcow2 of pool imgf-pool uses it"]);
+    ok(&lab, &format!("{virsh} pool-refresh imgf-pool"));
+    stays(&bed, &picture, &["over.qcow2 of pool imgf-pool uses it"]);
+    drop(undone);
+    goes(&lab, &bed, &picture);
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_keeps_every_image() {
+    let lab = lab();
+    let (picture, bed) = unneeded(&lab, "imgfdark");
+    // In our pool a disk whose header says nothing that can be read.
     let dark = format!("{POOL}/imgf-dark");
-    ok(&lab, &format!("rm {elsewhere}"));
-    undefine();
-    says(&said, &["domain imgf-foreign uses it"]);
-    assert_eq!(said.status, 3, "{said}");
     let make = format!(
         "qemu-img create -q -f qcow2 -F qcow2 -u -b /nnnnnnnn {dark} 1M; \
          at=$(od -An -j8 -N8 -tu1 {dark} | awk '{{print $7*256+$8}}'); \
          printf '\\377\\377' | dd of={dark} bs=1 seek=$at conv=notrunc status=none"
     );
-    ok(&lab, &make);
-    let said = keeps("it may lie under what cannot be read");
-    ok(&lab, &format!("rm -f {dark} /tmp/imgf-link /tmp/imgf.xml"));
-    says(&said, &["which cannot be read", "hint: "]);
-    says(&bed.expect(0, &["image", "prune", "--yes"]).unwrap(), &["nobody needs it"]);
-    assert_eq!(on(&lab, "rack1", &old), [""; 0]);
-    new.is_there();
+    {
+        let _alone = PRUNES.write().unwrap_or_else(PoisonError::into_inner);
+        let _undone = Undone(&lab, format!("rm -f {dark}"));
+        ok(&lab, &make);
+        stays(&bed, &picture, &["which cannot be read", "hint: "]);
+    }
+    let _prunes = prunes();
+    goes(&lab, &bed, &picture);
 }

@@ -146,6 +146,17 @@ impl Run {
         Ok(at_work)
     }
 
+    /// Runs it, kills it (SIGKILL) once this is so, and returns whether it was still at work.
+    pub fn killed_when(mut self, what: &str, is: impl Fn() -> Result<bool>) -> Result<bool> {
+        let silent = self.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = silent.spawn().with_context(|| format!("starting `{}`", self.said))?;
+        let came = crate::bed::eventually(what, self.limit, is);
+        let at_work = child.try_wait().context("waiting")?.is_none();
+        child.kill().with_context(|| format!("killing `{}`", self.said))?;
+        child.wait().with_context(|| format!("waiting for `{}`", self.said))?;
+        came.map(|()| at_work)
+    }
+
     /// Runs it, sends it SIGINT (Ctrl-C) after `pause`, and returns what it left.
     pub fn interrupted_after(self, pause: Duration) -> Result<Output> {
         self.interrupted_at(&[pause])

@@ -29,6 +29,14 @@ const SCRIPT: &str = r#"
     done
 "#;
 
+/// Directories on stdin, one a line: names the files in each that libvirt would list. What may not be
+/// listed is left out.
+const LIST: &str = r#"
+    while IFS= read -r d; do
+      find -L "$d/" -maxdepth 1 ! -type d ! -name '.*' -print 2>/dev/null;
+    done; exit 0
+"#;
+
 /// What was found of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Look {
@@ -44,6 +52,21 @@ pub(super) enum Content {
     Head(Vec<u8>),
     /// The SSH user may not read it, or not see whether it is there.
     Shut,
+}
+
+/// Returns paths of the files in directories, as far as the SSH user may list those.
+pub(super) async fn files_in(
+    on: &Transport,
+    directories: impl Iterator<Item = &String>,
+    deadline: Duration,
+) -> Result<Vec<String>, Trouble> {
+    let lines: String = directories.flat_map(|directory| [directory.as_str(), "\n"]).collect();
+    if lines.is_empty() {
+        return Ok(Vec::new());
+    }
+    let command = Command::new(LIST, [])?;
+    let said = on.run(&command, Stdin::Bytes(lines.as_bytes()), deadline).await?.good()?;
+    Ok(String::from_utf8_lossy(&said).lines().map(str::to_owned).collect())
 }
 
 /// Looks at files; what is no absolute path on a line is left out.

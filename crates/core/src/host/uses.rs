@@ -27,6 +27,8 @@ pub(super) struct Uses {
     by: Users,
     /// A disk of somebody's, of which nobody can tell on what it stands.
     dark: Option<String>,
+    /// Whether other pools were looked at, too.
+    everywhere: bool,
 }
 
 /// A file, and who names it.
@@ -50,10 +52,35 @@ struct Trail {
     known: BTreeSet<String>,
     /// Files that are no disks, or raw ones: they stand on nothing.
     plain: BTreeSet<String>,
+    /// Files that merely lie in other pools, and which: nobody names them.
+    found: Users,
     dark: Option<String>,
 }
 
 impl Trail {
+    /// Adds a file of another pool, for what it stands on.
+    fn find(&mut self, file: String, place: &str, pool: &Pool<'_>) {
+        if !pool.is_plainly_in(&file) && !self.by.contains_key(&file) {
+            self.next.insert(file.clone());
+            self.found.insert(file, format!("pool {place}"));
+        }
+    }
+
+    /// Says whose a file is, for what it stands on.
+    fn user(&self, file: &str) -> String {
+        match (self.by.get(file), self.found.get(file)) {
+            (Some(user), _) => user.clone(),
+            (None, Some(place)) => format!("{file} of {place}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn cannot_tell(&mut self, file: &str) {
+        let user = self.user(file);
+        let found = self.found.contains_key(file) && !self.by.contains_key(file);
+        self.dark = Some(if found { user } else { format!("{file} of {user}") });
+    }
+
     fn add(&mut self, file: String, user: &str, pool: &Pool<'_>) {
         if !pool.is_plainly_in(&file) && !self.known.contains(&file) {
             self.next.insert(file.clone());
@@ -68,7 +95,7 @@ impl Trail {
         match (header.backing, header.backing_name(head)) {
             (None, _) => {}
             (Some(_), Some(name)) => self.add(backing_file(name, directory), user, pool),
-            (Some(_), None) => self.dark = Some(format!("{file} of {user}")),
+            (Some(_), None) => self.cannot_tell(file),
         }
     }
 }
@@ -94,8 +121,13 @@ impl RealHost {
     pub(super) async fn refuse_if_used(&self, path: &str, loss: Loss) -> Result<(), Trouble> {
         let asked = Instant::now();
         let mut last = self.uses.lock().await;
-        let fresh = last.as_ref().filter(|uses| uses.since >= asked).map(Arc::clone);
-        let uses = if let Some(uses) = fresh { uses } else { Arc::new(self.uses().await?) };
+        let everywhere = loss == Loss::Final;
+        let serves = |uses: &&Arc<Uses>| uses.since >= asked && uses.everywhere >= everywhere;
+        let fresh = last.as_ref().filter(serves).map(Arc::clone);
+        let uses = match fresh {
+            Some(uses) => uses,
+            None => Arc::new(self.uses(everywhere).await?),
+        };
         *last = Some(Arc::clone(&uses));
         drop(last);
         if let Some(user) = uses.by.get(path) {
@@ -103,8 +135,8 @@ impl RealHost {
         }
         match &uses.dark {
             Some(disk) if loss == Loss::Final => {
-                let hint =
-                    "let the SSH user read that file, or make a libvirt pool of its directory";
+                let hint = "let the SSH user read that file, or make a libvirt pool of its directory, \
+                            or read that pool anew (`virsh pool-refresh`)";
                 let why = format!("it may lie under {disk}, which cannot be read");
                 Err(Trouble::conflict(why).hint(hint))
             }
@@ -112,13 +144,37 @@ impl RealHost {
         }
     }
 
-    async fn uses(&self) -> Result<Uses, Trouble> {
+    async fn uses(&self, everywhere: bool) -> Result<Uses, Trouble> {
         let since = Instant::now();
         let (listing, domains) = tokio::try_join!(self.list(&[]), self.libvirt.domains())?;
         let listing = self.complete(listing?).await?;
-        let trail = self.trail(&listing, &domains)?;
-        let trail = self.followed(trail, &Pool { path: &self.pool, links: &listing.links }).await?;
-        Ok(Uses { since, by: trail.by, dark: trail.dark })
+        let mut trail = self.trail(&listing, &domains)?;
+        let pool = Pool { path: &self.pool, links: &listing.links };
+        if everywhere {
+            self.find_elsewhere(&mut trail, &pool).await?;
+        }
+        let trail = self.followed(trail, &pool).await?;
+        Ok(Uses { since, by: trail.by, dark: trail.dark, everywhere })
+    }
+
+    /// Adds what lies in libvirt's other active pools: a disk that no domain names stands on something,
+    /// too. libvirt knows of a directory what was there when it last read it.
+    async fn find_elsewhere(&self, trail: &mut Trail, pool: &Pool<'_>) -> Result<(), Trouble> {
+        let others = self.libvirt.other_pools().await?;
+        if let Some(name) = others.unread {
+            trail.dark = Some(format!("a volume of pool {name}"));
+        }
+        let directories = others.directories.keys();
+        let deadline = self.deadlines.call;
+        for file in outside::files_in(&self.transport, directories, deadline).await? {
+            let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
+            let place = others.directories.get(directory).map_or("", String::as_str);
+            trail.find(file.clone(), place, pool);
+        }
+        for (file, place) in others.files {
+            trail.find(file, &place, pool);
+        }
+        Ok(())
     }
 
     /// Returns where to begin: what domains name, and what volumes of the pool stand on.
@@ -150,38 +206,56 @@ impl RealHost {
     async fn followed(&self, mut trail: Trail, pool: &Pool<'_>) -> Result<Trail, Trouble> {
         // Longer chains are made by a loop, which `known` ends as well.
         const MOST: usize = 200;
+        /// One command looks at so many.
+        const AT_ONCE: usize = 200;
         for _ in 0..MOST {
             let files: Vec<String> = std::mem::take(&mut trail.next).into_iter().collect();
             if files.is_empty() {
                 break;
             }
             trail.known.extend(files.iter().cloned());
-            let looks =
-                outside::look(&self.transport, pool.path, &files, self.deadlines.call).await?;
-            let mut shut = Vec::new();
-            for (file, look) in looks {
-                let user = trail.by.get(&file).cloned().unwrap_or_default();
-                // Whoever names it otherwise means this file.
-                trail.by.entry(look.real).or_insert_with(|| user.clone());
-                match look.content {
-                    Content::Nothing => {}
-                    Content::Head(head) => trail.read(&file, &head, &user, pool),
-                    Content::Shut => shut.push(file),
-                }
-            }
-            shut.extend(files.into_iter().filter(|file| file.starts_with("pool:")));
-            let told = self.libvirt.backings(&shut).await?;
-            for file in shut {
-                let user = trail.by.get(&file).cloned().unwrap_or_default();
-                match told.get(&file) {
-                    Some(Some(under)) => trail.add(under.clone(), &user, pool),
-                    Some(None) => {}
-                    None if trail.plain.contains(&file) => {}
-                    None => trail.dark = Some(format!("{file} of {user}")),
-                }
+            for files in files.chunks(AT_ONCE) {
+                self.follow(&mut trail, files, pool).await?;
             }
         }
         Ok(trail)
+    }
+
+    /// Follows these files by one step.
+    async fn follow(
+        &self,
+        trail: &mut Trail,
+        files: &[String],
+        pool: &Pool<'_>,
+    ) -> Result<(), Trouble> {
+        let looks = outside::look(&self.transport, pool.path, files, self.deadlines.call).await?;
+        let mut shut = Vec::new();
+        for (file, look) in looks {
+            let user = trail.user(&file);
+            if trail.by.contains_key(&file) {
+                // Whoever names it otherwise means this file.
+                trail.by.entry(look.real).or_insert_with(|| user.clone());
+            }
+            match look.content {
+                Content::Nothing => {}
+                Content::Head(head) => trail.read(&file, &head, &user, pool),
+                Content::Shut => shut.push(file),
+            }
+        }
+        shut.extend(files.iter().filter(|file| file.starts_with("pool:")).cloned());
+        let told = self.libvirt.backings(&shut).await?;
+        for file in shut {
+            match told.get(&file) {
+                Some(Some(under)) => {
+                    let user = trail.user(&file);
+                    trail.add(under.clone(), &user, pool);
+                }
+                Some(None) => {}
+                None if trail.plain.contains(&file) => {}
+                None => trail.cannot_tell(&file),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -77,9 +77,13 @@ impl Part {
 
     /// Gives it its name.
     pub(super) fn finish(&self, whole: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
         self.note("", None)?;
-        std::fs::rename(&self.path, whole)
+        rename(&self.path, whole)
+    }
+
+    /// Returns a path beside it for what is made of it; nobody else writes there while it is locked.
+    pub(super) fn beside(&self) -> PathBuf {
+        self.path.with_added_extension("made")
     }
 
     /// Takes it away.
@@ -87,6 +91,16 @@ impl Part {
         for path in [&self.path, &self.note] {
             drop(std::fs::remove_file(path));
         }
+    }
+}
+
+/// Gives a file its name once its bytes are on the disk: a name is taken for the whole file.
+pub(super) fn rename(file: &Path, name: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    std::fs::rename(file, name)?;
+    match name.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Failure, FailureKind, causes_of};
 use crate::{
     events::{Event, Listener},
     host::{Fetched, Host, Progress},
-    model::{Checksum, Fleet, ImageForm, ImageSource, ImageSpec, without_query},
+    model::{Checksum, Fleet, ImageForm, ImageSource, ImageSpec, Size, without_query},
     plan::image_spec,
     state::Outcome,
 };
@@ -93,18 +93,9 @@ impl<'a> Images<'a> {
         if !to.exists() {
             tokio::fs::create_dir_all(&self.cache).await.map_err(io)?;
             let from = self.published(spec, progress).await?;
-            let (made, part) = (to.clone(), Part::lock(&to).await.map_err(io)?);
-            let (form, most) = (spec.form, spec.most);
-            let work = tokio::task::spawn_blocking(move || {
-                let unpacked = unpack::unpack(&from, &part.path, form, most);
-                match unpacked {
-                    Ok(()) => std::fs::rename(&part.path, made).map_err(UnpackError::Write),
-                    Err(error) => {
-                        part.remove();
-                        Err(error)
-                    }
-                }
-            });
+            let part = Part::lock(&to).await.map_err(io)?;
+            let (made, form, most) = (to.clone(), spec.form, spec.most);
+            let work = tokio::task::spawn_blocking(move || make(&part, &from, &made, form, most));
             let worked =
                 work.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
             worked.map_err(|error| Refused::unpacked(&error))?;
@@ -145,6 +136,26 @@ impl<'a> Images<'a> {
         part.finish(&path).map_err(io)?;
         Ok(path)
     }
+}
+
+/// Makes a plain file of a published one, unless another process has by now; holds the part meanwhile.
+fn make(
+    part: &Part,
+    from: &Path,
+    to: &Path,
+    form: ImageForm,
+    most: Size,
+) -> Result<(), UnpackError> {
+    if to.exists() {
+        part.remove();
+        return Ok(());
+    }
+    let beside = part.beside();
+    let made = unpack::unpack(from, &beside, form, most)
+        .and_then(|()| cache::rename(&beside, to).map_err(UnpackError::Write));
+    drop(std::fs::remove_file(&beside));
+    part.remove();
+    made
 }
 
 /// Why an image was not had here: causes, outermost first, and what to do.

@@ -19,6 +19,18 @@ struct Asked {
     length: Option<u64>,
 }
 
+impl Asked {
+    /// Returns how many blocks of 512 bytes a file may have whose length nobody knows: guests need
+    /// some of the room that is left.
+    fn most(&self, staged: u64) -> String {
+        if self.length.is_some() {
+            return String::new();
+        }
+        let reserve = (self.free / 20).min(1 << 30);
+        ((staged + self.free - reserve) / 512).to_string()
+    }
+}
+
 impl Images {
     /// Has the host fetch an image.
     pub(crate) async fn fetch(
@@ -39,13 +51,16 @@ impl Images {
         }
         let line = format!("{url}\n");
         let asked = self.ask(&line).await?;
-        if asked.length.is_some_and(|length| length >= asked.free) {
-            return Err(super::no_room(asked.length));
+        let staged = self.size(&staging(spec)).await.unwrap_or_default();
+        let rest = asked.length.map(|length| length.saturating_sub(staged));
+        if rest.is_some_and(|rest| rest >= asked.free) {
+            return Err(super::no_room(rest));
         }
+        let most = asked.most(staged);
         let length = asked.length.map_or_else(String::new, |length| length.to_string());
-        let mut from = "where it ended";
+        let (mut from, mut vanishings) = ("where it ended", 0);
         loop {
-            let words = (FETCH, [from, &length]);
+            let words = (FETCH, [from, &length, &most]);
             let how = (Stdin::Bytes(line.as_bytes()), Duration::from_hours(24));
             let fetched = tokio::select! {
                 fetched = self.alone(spec, words, how, progress) => fetched?,
@@ -69,6 +84,8 @@ impl Images {
                 // Pieces of two files: the server's was replaced, or the first was torn.
                 Finished::Wrong(_) if resumed && from != "fresh" => from = "fresh",
                 Finished::Wrong(have) => return Err(wrong(spec, &have)),
+                Finished::Nothing if vanishings < 5 => vanishings += 1,
+                Finished::Nothing => return Err(super::vanished(spec)),
             }
         }
     }
@@ -120,5 +137,7 @@ mod tests {
         assert_eq!(asked(&whole).unwrap().length, Some(99));
         assert_eq!(asked("10 4096"), Some(Asked { free: 40_960, length: None }));
         assert_eq!(asked("x"), None);
+        assert_eq!(asked(said).unwrap().most(5120), "86", "a twentieth stays free");
+        assert_eq!(asked(&whole).unwrap().most(5120), "", "there was room for all of it");
     }
 }

@@ -9,13 +9,18 @@ mod unpack;
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use sha2::Digest as _;
-use tokio::sync::{Mutex, OnceCell, OwnedMutexGuard, Semaphore};
+use tokio::{
+    sync::{Mutex, OnceCell, OwnedMutexGuard, Semaphore},
+    time::Instant,
+};
 
-use self::scripts::{BUSY, CHANGED, FINISH, HEAD, SIZE, SWEEP, THERE, WRONG};
+use self::scripts::{
+    BUSY, CHANGED, FINISH, HEAD, NO_LOCK, NOTHING, REMOVE, SIZE, STIR, SWEEP, THERE, WRONG,
+};
 use super::{
     Progress,
     command::Command,
-    files::{self, done},
+    files::done,
     qcow2::{HEADER_LENGTH, Header, ImageError},
     ssh::Stdin,
     transport::{Output, Transport},
@@ -28,6 +33,10 @@ const UPLOADS: usize = 2;
 
 /// How often one looks whether somebody else is done, and how much has come.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long one waits for somebody with whom nothing comes. Checking a large file is silent,
+/// too.
+const STILL: Duration = Duration::from_mins(5);
 
 /// The images of one pool.
 #[derive(Debug)]
@@ -51,6 +60,8 @@ enum Finished {
     Named,
     /// It is something else; it is removed.
     Wrong(String),
+    /// It is gone, or empty: somebody took it away.
+    Nothing,
 }
 
 impl Images {
@@ -119,15 +130,28 @@ impl Images {
         let staging = staging(spec);
         let words = [self.pool.as_str(), &staging, &spec.volume].into_iter().chain(more);
         let command = Command::new(script, words)?;
+        let mut seen = (None, Instant::now());
+        let mut told = false;
         loop {
             let output = self.transport.run(&command, stdin, deadline).await?;
             match output.code {
                 THERE => return Ok(None),
                 BUSY => {
-                    tracing::info!(image = %spec.name, "another run is bringing it: waiting");
+                    if !told {
+                        tracing::warn!(image = %spec.name, "another run is bringing it: waiting");
+                    }
+                    told = true;
                     tokio::time::sleep(PAUSE).await;
                     self.tell_size(&staging, None, progress).await;
+                    let path = format!("{}/{staging}", self.pool);
+                    let now = self.run(STIR, [path.as_str()]).await.ok();
+                    if now != seen.0 {
+                        seen = (now, Instant::now());
+                    } else if seen.1.elapsed() > STILL {
+                        return Err(held(&path));
+                    }
                 }
+                NO_LOCK => return Err(unlocked(&self.pool, &output)),
                 _ => return Ok(Some(output)),
             }
         }
@@ -144,6 +168,9 @@ impl Images {
                 Ok(head) => head,
                 // Somebody else, who waited for the same, was faster.
                 Err(_) if self.has(spec).await? => return Ok(Finished::Named),
+                Err(_) if self.size(&staging(spec)).await.is_none() => {
+                    return Ok(Finished::Nothing);
+                }
                 Err(trouble) => return Err(trouble),
             };
             if let Err(error) = Header::of_image(&head) {
@@ -162,6 +189,7 @@ impl Images {
                     let have = String::from_utf8_lossy(&output.stdout).trim().to_owned();
                     return Ok(Finished::Wrong(have));
                 }
+                NOTHING => return Ok(Finished::Nothing),
                 CHANGED => {}
                 _ => return done(&output).map(|()| Finished::Named),
             }
@@ -174,12 +202,15 @@ impl Images {
     }
 
     async fn tell_size(&self, staging: &str, total: Option<u64>, progress: &Progress) {
-        let path = format!("{}/{staging}", self.pool);
-        if let Ok(output) = self.run(SIZE, [path.as_str()]).await
-            && let Ok(bytes) = String::from_utf8_lossy(&output).trim().parse()
-        {
+        if let Some(bytes) = self.size(staging).await {
             progress(bytes, total);
         }
+    }
+
+    async fn size(&self, staging: &str) -> Option<u64> {
+        let path = format!("{}/{staging}", self.pool);
+        let output = self.run(SIZE, [path.as_str()]).await.ok()?;
+        String::from_utf8_lossy(&output).trim().parse().ok()
     }
 
     async fn run<const N: usize>(
@@ -193,13 +224,17 @@ impl Images {
             .good()
     }
 
-    /// Takes away what is not worth going on with.
+    /// Takes away what is not worth going on with, unless somebody works on it.
     async fn remove(&self, spec: &ImageSpec) {
-        for ending in ["", ".out"] {
-            let path = format!("{}/{}{ending}", self.pool, staging(spec));
-            if let Err(error) = files::remove(&self.transport, &path, self.deadline).await {
-                tracing::warn!(path, error = %error.source, "a staging file is left");
-            }
+        let file = staging(spec);
+        let removed = async {
+            let command = Command::new(REMOVE, [self.pool.as_str(), &file, &spec.volume])?;
+            let output = self.transport.run(&command, Stdin::Nothing, self.deadline).await?;
+            // Who works on it, or brought it, sees to it.
+            if matches!(output.code, BUSY | THERE) { Ok(()) } else { done(&output) }
+        };
+        if let Err(trouble) = removed.await {
+            tracing::warn!(file, error = %trouble.source, "a staging file is left");
         }
     }
 }
@@ -221,6 +256,25 @@ fn refused(error: ImageError) -> Trouble {
 fn wrong(spec: &ImageSpec, have: &str) -> Trouble {
     let why = format!("its checksum is {have}, not {}", spec.checksum.hex());
     Trouble::input(why).hint("has the publisher replaced it?")
+}
+
+/// What came was not there to be checked, time after time.
+fn vanished(spec: &ImageSpec) -> Trouble {
+    let why = format!("{} was empty or gone each time it was to be checked", staging(spec));
+    Trouble::conflict(why).hint("is the source empty, or does something clean up the pool?")
+}
+
+/// Somebody holds the lock, and nothing comes.
+fn held(path: &str) -> Trouble {
+    let why = format!("another run has held {path} for 5 minutes, and nothing comes");
+    let hint = format!("`fuser -v {path}` on the host says who: let it end, or end it");
+    Trouble::conflict(why).hint(hint)
+}
+
+fn unlocked(pool: &str, output: &Output) -> Trouble {
+    Trouble::failed(format!("`flock` cannot lock a file in {pool}"))
+        .after(&output.complaint())
+        .hint("install util-linux's `flock` on the host; the pool's file system must know locks")
 }
 
 fn no_room(size: Option<u64>) -> Trouble {

@@ -3,8 +3,8 @@
 //! An image comes under a hidden name of its own, `.staging-` and the name it will have: whoever brings
 //! the same digest goes on with what is there, whichever fleet or run began it. Who works on it holds
 //! a lock on that very file, which ends with the last process that has it open, whatever becomes of us.
-//! Where there is no lock (no `flock`, some network file systems) two at once may spoil each other's
-//! work; the digest tells.
+//! Where there is no lock (no `flock`, some network file systems) nothing is begun: two at once might
+//! go on writing what was checked.
 
 /// The image has its name already.
 pub(super) const THERE: u32 = 43;
@@ -18,8 +18,14 @@ pub(super) const NO_ROOM: u32 = 28;
 pub(super) const WRONG: u32 = 47;
 /// It is larger than it may be.
 pub(super) const LARGE: u32 = 49;
+/// What was unpacked cannot be written; why is on stderr.
+pub(super) const NOT_WRITTEN: u32 = 54;
 /// It cannot be unpacked.
 pub(super) const DAMAGED: u32 = 50;
+/// Nothing is there to work on.
+pub(super) const NOTHING: u32 = 52;
+/// It cannot be locked.
+pub(super) const NO_LOCK: u32 = 53;
 /// It is no raw image.
 pub(super) const NOT_RAW: u32 = 51;
 /// What was looked at is not what is there now.
@@ -36,7 +42,9 @@ macro_rules! alone {
             cd -- "$1" || exit 1;
             if [ -e "$3" ]; then exit 43; fi;
             exec 9<>"$2" || exit 1;
-            flock -n 9 2>/dev/null; [ $? -ne 1 ] || exit 75;
+            said=$(flock -n 9 2>&1); case $? in
+              0) ;; 1) exit 75;; *) [ -s "$2" ] || rm -f -- "$2"; printf '%s\n' "$said" >&2; exit 53;;
+            esac;
             [ "$2" -ef "/proc/$$/fd/9" ] || exit 75;
             if [ -e "$3" ]; then rm -f -- "$2" "$2.out" "$2.raw"; exit 43; fi;
             "#,
@@ -80,14 +88,16 @@ pub(super) const SEND: &str = alone!(
 );
 
 /// Fetches what is not there yet: `$4` is `fresh` to begin with nothing, `$5` how long the file is, where
-/// the server said so. The address comes on stdin,
+/// the server said so, `$6` else how many blocks of 512 bytes it may have. The address comes on stdin,
 /// since everybody reads the process list. Goes on as long as each try brings something; says `resumed`
 /// where the file was put together from pieces. A fetch goes on when we are gone.
 ///
+/// wget gives a file the server's time, and what is older than a week is swept away: it is touched.
 /// curl ends with 33 where the server knows no ranges, with 23 where it cannot write; wget with 3.
 pub(super) const FETCH: &str = alone!(
     r#"
     [ "$4" != fresh ] || : >"$2";
+    if [ -n "$6" ]; then trap '' 25; ulimit -f "$6" || exit 1; fi;
     IFS= read -r url || exit 1;
     tries=0; ranges=yes; code=0;
     while [ $tries -lt 50 ]; do
@@ -105,7 +115,7 @@ pub(super) const FETCH: &str = alone!(
       elif command -v wget >/dev/null 2>&1; then
         printf '%s\n' "$url" |
           wget -nv -c --tries 2 --timeout 60 --connect-timeout 15 --max-redirect 10 -O "$2" -i -;
-        code=$?;
+        code=$?; touch -c -- "$2";
         case $code in 0) exit 0;; 3) rm -f -- "$2"; exit 28;; esac;
       else
         code=127;
@@ -133,6 +143,7 @@ pub(super) const ASK: &str = r#"
 /// another user than who wrote it. OpenSSL's is several times as fast as coreutils'.
 pub(super) const FINISH: &str = alone!(
     r#"
+    [ -s "$2" ] || { rm -f -- "$2"; exit 52; };
     d=$(openssl dgst -r "-$4" <"$2" 2>/dev/null) || d=$("${4}sum" <"$2") || exit 1;
     d=${d%% *};
     if [ "$d" != "$5" ]; then rm -f -- "$2"; printf '%s\n' "$d"; exit 47; fi;
@@ -151,6 +162,7 @@ pub(super) const TOOLS: &str = r#"
 /// what was not verified.
 pub(super) const UNPACK: &str = alone!(
     r#"
+    [ -s "$2" ] || { rm -f -- "$2"; exit 52; };
     d=$(openssl dgst -r "-$4" <"$2" 2>/dev/null) || d=$("${4}sum" <"$2") || exit 1;
     d=${d%% *};
     if [ "$d" != "$5" ]; then rm -f -- "$2"; printf '%s
@@ -160,9 +172,10 @@ pub(super) const UNPACK: &str = alone!(
       flat="$2.raw"; [ "$7" = raw ] || flat="$2.out";
       code=$( { { $6 -dc <"$2"; echo $? >&4; } |
         head -c $(( $8 + 1 )) | dd of="$flat" bs=1M iflag=fullblock conv=sparse status=none;
-        } 4>&1 );
+        } 4>&1 ); written=$?;
       left=$(stat -f -c %a .); [ "$left" != 0 ] || fail 28 "$2";
       [ "$(stat -c %s -- "$flat")" -le "$8" ] || fail 49 "$2";
+      [ "$written" = 0 ] || fail 54 "$2";
       [ "$code" = 0 ] || fail 50 "$2";
     fi;
     if [ "$7" = raw ]; then
@@ -173,6 +186,9 @@ pub(super) const UNPACK: &str = alone!(
     exec head -c "$9" -- "$out"
 "#
 );
+
+/// Removes what is not worth going on with.
+pub(super) const REMOVE: &str = alone!(r#"rm -f -- "$2" "$2.out" "$2.raw""#);
 
 /// Gives what was made its name: `$4` the SHA-256 of its first `$5` bytes.
 pub(super) const NAME: &str = alone!(
@@ -187,9 +203,12 @@ pub(super) const SWEEP: &str = r#"
     cd -- "$1" 2>/dev/null || exit 0;
     find . -maxdepth 1 -name '.staging-*' -type f -mtime +6 -print 2>/dev/null |
     while IFS= read -r f; do
-      ( exec 9<"$f" || exit; flock -n 9 2>/dev/null; [ $? -ne 1 ] && rm -f -- "$f" ) 2>/dev/null;
+      ( exec 9<"$f" || exit; flock -n 9 && rm -f -- "$f" ) 2>/dev/null;
     done; exit 0
 "#;
+
+/// Tells by another answer that somebody does something with a file on its way.
+pub(super) const STIR: &str = r#"stat -c '%n %s %Y' -- "$1" "$1.out" "$1.raw" 2>/dev/null; exit 0"#;
 
 /// Tells a file's size.
 pub(super) const SIZE: &str = r#"exec stat -c %s -- "$1""#;

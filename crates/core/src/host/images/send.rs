@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use super::{
     Finished, Images, check_here,
     scripts::{BLOCK, NO_ROOM, PEEK, SEND},
-    wrong,
+    vanished, wrong,
 };
 use crate::{
     host::{HostErrorKind, Progress, files::done, ssh::Stdin, trouble::Trouble},
@@ -35,14 +35,34 @@ impl Images {
         if self.has(spec).await? {
             return Ok(());
         }
+        for _ in 0..TRIES {
+            if !self.sent(spec, (source, length), progress).await? {
+                return Ok(());
+            }
+            match self.finish(spec, progress).await? {
+                Finished::Named => return Ok(()),
+                Finished::Wrong(have) => return Err(wrong(spec, &have)),
+                Finished::Nothing => {}
+            }
+        }
+        Err(vanished(spec))
+    }
+
+    /// Sends what the host has not; says whether that is left to be checked.
+    async fn sent(
+        &self,
+        spec: &ImageSpec,
+        (source, length): (&Path, u64),
+        progress: &Progress,
+    ) -> Result<bool, Trouble> {
         let (mut tries, mut best) = (0, 0);
         loop {
-            let Some(kept) = self.kept(spec, source, progress).await? else { return Ok(()) };
+            let Some(kept) = self.kept(spec, source, progress).await? else { return Ok(false) };
             if kept > best {
                 (tries, best) = (0, kept);
             }
             match self.rest(spec, (source, length, kept), progress).await {
-                Ok(()) => break,
+                Ok(()) => return Ok(true),
                 // A transfer is no act whose outcome matters: the host is asked what it has.
                 Err(trouble) if trouble.kind == HostErrorKind::Unreachable && tries < TRIES => {
                     tracing::warn!(image = %spec.name, error = %trouble.source, "cut, going on");
@@ -51,10 +71,6 @@ impl Images {
                 }
                 Err(trouble) => return Err(trouble),
             }
-        }
-        match self.finish(spec, progress).await? {
-            Finished::Named => Ok(()),
-            Finished::Wrong(have) => Err(wrong(spec, &have)),
         }
     }
 

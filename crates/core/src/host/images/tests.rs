@@ -1,5 +1,5 @@
 use super::{
-    scripts::{NO_ROOM, PEEK, SEND},
+    scripts::{FETCH, NO_ROOM, NOT_WRITTEN, PEEK, SEND, UNPACK},
     *,
 };
 
@@ -69,4 +69,65 @@ async fn one_waits_for_the_other() {
     };
     let (output, ()) = tokio::join!(waits, done);
     assert!(output.is_none(), "it is there by then: {output:?}");
+}
+
+/// A script for whose files the system has no more than 64 KiB each.
+fn bounded(script: &str) -> &'static str {
+    format!("trap '' 25; ulimit -f 128; {script}").leak()
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_whole_gets_no_name() {
+    let pool = tempfile::tempdir().unwrap();
+    let images = images(pool.path());
+    let held = pool.path().join(staging(&spec()));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &vec![1; 1 << 20]).unwrap();
+    let packed = packed.finish().unwrap();
+    std::fs::write(&held, &packed).unwrap();
+    let want = hex_of(&sha2::Sha256::digest(&packed));
+    let words = ["sha256", &want, "gzip", "qcow2", "99999999", "512"];
+    let cut = run(&images, (bounded(UNPACK), words), b"").await.unwrap();
+    assert_eq!(cut.code, NOT_WRITTEN, "{cut:?}");
+    assert!(cut.complaint().contains("File too large"), "{cut:?}");
+    assert_eq!(std::fs::read_dir(pool.path()).unwrap().count(), 1, "nothing of it is left");
+    let whole = run(&images, (UNPACK, words), b"").await.unwrap();
+    assert_eq!((whole.code, whole.stdout.len()), (0, 512));
+    std::fs::write(&held, "").unwrap();
+    assert_eq!(run(&images, (UNPACK, words), b"").await.unwrap().code, NOTHING);
+}
+
+#[tokio::test]
+async fn a_file_of_unknown_length_takes_no_more_than_it_may() {
+    let pool = tempfile::tempdir().unwrap();
+    let images = images(pool.path());
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/\n", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let mut stream = server.accept().unwrap().0;
+        drop(stream.read(&mut [0; 4096]));
+        drop(stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n"));
+        drop(stream.write_all(&vec![1; 1 << 20]));
+    });
+    let large = run(&images, (FETCH, ["", "", "128"]), url.as_bytes()).await.unwrap();
+    assert_eq!(large.code, NO_ROOM, "{large:?}");
+    assert_eq!(std::fs::read_dir(pool.path()).unwrap().count(), 0, "guests need the room");
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_locked_nothing_is_begun() {
+    let (pool, programs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let images = images(pool.path());
+    for name in ["rm", "cat", "stat", "truncate"] {
+        std::os::unix::fs::symlink(Path::new("/usr/bin").join(name), programs.path().join(name))
+            .unwrap();
+    }
+    let send: &str = format!("PATH={}; {SEND}", programs.path().display()).leak();
+    let how = (Stdin::Bytes(b"abc"), images.deadline);
+    let refused = images.alone(&spec(), (send, ["3", "0"]), how, &silent()).await.unwrap_err();
+    let why = refused.source.to_string();
+    assert!(why.contains("`flock` cannot lock") && why.contains("not found"), "{why}");
+    assert!(refused.hint.unwrap().contains("util-linux"));
+    assert_eq!(std::fs::read_dir(pool.path()).unwrap().count(), 0);
 }

@@ -4,7 +4,9 @@ use sha2::Digest as _;
 
 use super::{
     Finished, Images, refused,
-    scripts::{CHANGED, DAMAGED, LARGE, NAME, NO_ROOM, NOT_RAW, TOOLS, UNPACK, WRONG},
+    scripts::{
+        CHANGED, DAMAGED, LARGE, NAME, NO_ROOM, NOT_RAW, NOT_WRITTEN, NOTHING, TOOLS, UNPACK, WRONG,
+    },
 };
 use crate::{
     host::{
@@ -46,6 +48,7 @@ impl Images {
             };
             match output.code {
                 0 => {}
+                NOTHING => return Ok(Finished::Nothing),
                 WRONG => {
                     let have = String::from_utf8_lossy(&output.stdout).trim().to_owned();
                     return Ok(Finished::Wrong(have));
@@ -86,6 +89,9 @@ fn trouble(spec: &ImageSpec, output: &Output) -> Trouble {
             .hint(
                 "no root disk of its VMs is as large: give them more room, or is it another file?",
             ),
+        NOT_WRITTEN => Trouble::failed("what it unpacks to cannot be written in the pool")
+            .after(&output.complaint())
+            .hint("has its file system room, and the SSH user a quota there?"),
         DAMAGED => {
             let why = format!("it cannot be unpacked as {}", spec.form.packing.word());
             Trouble::input(why)

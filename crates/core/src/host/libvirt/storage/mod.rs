@@ -1,5 +1,7 @@
 //! What is done with our pool and its volumes.
 
+mod others;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::{Instant, sleep};
