@@ -184,9 +184,13 @@ async fn look(
         Ok(_) => Ok(Some(host)),
         Err(error) => Err(Failure::new(Exit::Part, format!("{name} does not answer"))
             .because(&error)
-            .hint(error.hint.clone().unwrap_or_else(|| {
-                format!("is it still starting? `freehold logs {name}` shows what it says")
-            }))),
+            .hint(match (error.kind, &error.hint) {
+                // The host answers: it is the VM that does not.
+                (HostErrorKind::Unreachable, _) | (_, None) => {
+                    format!("is it still starting? `freehold logs {name}` shows what it says")
+                }
+                (_, Some(hint)) => hint.clone(),
+            })),
     }
 }
 
