@@ -262,8 +262,8 @@ pub(crate) enum HostCommand {
 /// `host add`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HostAdd {
-    /// [USER@]ADDRESS[:PORT], or a name of ~/.ssh/config
-    #[arg(value_name = "ADDRESS")]
+    /// Where it is, user and port included, or its name in ~/.ssh/config
+    #[arg(value_name = "[USER@]ADDRESS[:PORT]")]
     pub(crate) target: SshTarget,
     /// Name in the fleet [default: the first part of the address]
     #[arg(long)]
