@@ -12,7 +12,7 @@ use crate::{
     args::{Args, Doctor},
     context::Context,
     drift::FORMAT,
-    failure::{Exit, Failure},
+    failure::{Exit, Failure, shown},
     screen::{self, Screen, counted},
 };
 
@@ -88,10 +88,10 @@ fn things(number: usize) -> String {
 fn host_text(found: &Examination) -> String {
     let mut text = format!("{}  {}\n", found.host, found.place);
     for check in &found.checks {
-        let said = check.said.replace('\n', "\n                    ");
+        let said = shown(&check.said).replace('\n', "\n                    ");
         text += &format!("  {}  {:<12}{said}\n", word(check.verdict), check.step);
         for fix in &check.fix {
-            text += &format!("        {:<12}{fix}\n", "→ try:");
+            text += &format!("        {:<12}{}\n", "→ try:", shown(fix));
         }
     }
     text + "\n"
@@ -110,8 +110,8 @@ fn in_json(found: &Examination) -> Value {
         json!({
             "step": check.step.to_string(),
             "verdict": word(check.verdict).trim().to_lowercase(),
-            "said": check.said,
-            "fix": check.fix,
+            "said": shown(&check.said),
+            "fix": check.fix.iter().map(|fix| shown(fix)).collect::<Vec<_>>(),
         })
     };
     let checks: Vec<Value> = found.checks.iter().map(check).collect();

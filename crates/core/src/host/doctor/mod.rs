@@ -89,7 +89,7 @@ pub struct Check {
     pub step: Step,
     /// What it came to.
     pub verdict: Verdict,
-    /// What was seen.
+    /// What was seen, in the host's own words at times.
     pub said: String,
     /// What mends it: commands, or words where no command does.
     pub fix: Vec<String>,
@@ -97,7 +97,7 @@ pub struct Check {
 
 impl Check {
     fn good(step: Step, said: impl Into<String>) -> Self {
-        Self { step, verdict: Verdict::Good, said: shown(&said.into()), fix: Vec::new() }
+        Self { step, verdict: Verdict::Good, said: said.into(), fix: Vec::new() }
     }
 
     fn note(step: Step, said: impl Into<String>) -> Self {
@@ -109,7 +109,7 @@ impl Check {
     }
 
     fn fix(mut self, fix: impl Into<String>) -> Self {
-        self.fix.push(shown(&fix.into()));
+        self.fix.push(fix.into());
         self
     }
 
@@ -118,11 +118,6 @@ impl Check {
         let fix = trouble.hint.as_deref().unwrap_or(otherwise);
         Self::bad(step, trouble.source.to_string()).fix(fix)
     }
-}
-
-/// A host's own words reach a terminal.
-fn shown(text: &str) -> String {
-    text.replace(|c: char| c.is_control() && c != '\n', "?")
 }
 
 /// What was found at one host. Steps that could not be tried are not in it.

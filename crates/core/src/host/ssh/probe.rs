@@ -1,9 +1,6 @@
 //! What is asked of a way and of an sshd before anything is done over them.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use russh::{ChannelMsg, keys::HashAlg};
 use tokio::time::timeout;
@@ -84,8 +81,7 @@ pub(crate) async fn host_key(
         (Err(trouble), Some(said)) => return Err(trouble.after(&said.last().await)),
         (shown, _) => shown?,
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (known, fault) = match known.verify(&shown, now) {
+    let (known, fault) = match known.verify_now(&shown) {
         Ok(()) => (known.place_of(&shown).map(ToString::to_string), None),
         Err(HostKeyError::Unknown { .. }) => (None, None),
         // Its key may be vouched for as that of any other host.
