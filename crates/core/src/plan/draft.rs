@@ -11,7 +11,7 @@ use super::{
     placed::Placed,
     removal::{is_protected, removal_of},
     settled::settled,
-    trash::{trash_on, unfinished_restore},
+    trash::{may_come, trash_on, unfinished_restore},
     vm::{Look, Verdict, needed_image, vm_verdict},
 };
 use crate::{
@@ -186,7 +186,7 @@ impl HostDraft<'_> {
     }
 
     /// Returns the host's card less the volumes that are gone, or a new one. What the state claims is
-    /// not gone: it may be on its way yet.
+    /// not gone, nor what may come into the trash: it may be on its way yet.
     fn card(&self) -> HostCard {
         let pool = self.view.pool.as_ref();
         let known = self.world.snapshot.hosts.get(&self.host.name).copied();
@@ -198,8 +198,9 @@ impl HostDraft<'_> {
         });
         let there = |name: &String| pool.is_some_and(|pool| pool.volumes.contains_key(name));
         if let Some(ours) = card.volumes.get_mut(&self.world.fleet.id.to_string()) {
-            let claimed = self.claimed();
-            ours.retain(|name| there(name) || claimed.contains(name));
+            let (fleet, claimed) = (self.world.fleet.id, self.claimed());
+            let comes = |name: &str| may_come(fleet, &self.host.name, self.view, name);
+            ours.retain(|name| there(name) || claimed.contains(name) || comes(name));
         }
         card
     }

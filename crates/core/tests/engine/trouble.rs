@@ -1,6 +1,10 @@
 //! Calls that hang, hosts that come and go, a second run, and somebody's hands.
 
-use freehold_core::{model::DomainState, plan::Withheld, state::StateError};
+use freehold_core::{
+    model::DomainState,
+    plan::{Goal, Withheld},
+    state::StateError,
+};
 
 use crate::bed::{Bed, Exit, Hand, Text, Trick, VmText, all, host, vm};
 
@@ -217,4 +221,27 @@ async fn somebody_meddles_at_every_step_of_a_change() {
     };
     assert!(calls >= 20, "{calls} calls");
     assert_eq!(meddled_at_every_step(&base, calls).await, calls * Hand::ALL.len());
+}
+
+#[tokio::test]
+async fn what_arrives_late_in_the_trash_stays_on_the_card() {
+    let mut text = Text::new(1, vec![VmText::new("web").data(false)]);
+    text.vms[0].uefi = true;
+    let base = Bed::among_strangers(&text);
+    base.converges(2, "before").await;
+    let again = (text, Goal::Replace([vm("web")].into()));
+    let gone = (Text::new(1, Vec::new()), Goal::Converge);
+    let mut spoiled = 0;
+    for ((text, goal), k) in [again, gone].iter().flat_map(|it| (0..16).map(move |k| (it, k))) {
+        let bed = base.fork();
+        bed.write(text);
+        // The run is killed before it looks again.
+        bed.fate.spoil(k, Trick::LateEffect);
+        bed.fate.spoil(k + 1, Trick::KillBefore);
+        bed.run(goal.clone(), &all()).await;
+        bed.recover();
+        bed.settles(3, &all(), &format!("{goal:?}, late at {k}")).await;
+        spoiled += bed.fate.fired();
+    }
+    assert!(spoiled >= 40, "{spoiled} calls were late or killed");
 }

@@ -155,6 +155,23 @@ fn entry(world: &World<'_>, key: TrashKey, mut holds: Vec<TrashItem>) -> TrashEn
     TrashEntry { key, vm, holds, age, is_young }
 }
 
+/// Says whether a name of the trash may yet come to be: what it would be made of is still there, and
+/// a call of an earlier run, whose reply was lost, may be on its way.
+pub(in crate::plan) fn may_come(
+    fleet: FleetId,
+    host: &HostName,
+    view: &HostView,
+    name: &str,
+) -> bool {
+    let Some((_, volume, content)) = read(fleet, host, name) else { return false };
+    match content {
+        TrashContent::Definition(uuid) => view.domains.iter().any(|domain| domain.uuid == uuid),
+        TrashContent::Disk(_) | TrashContent::Nvram => {
+            view.pool.as_ref().is_some_and(|pool| pool.volumes.contains_key(&volume))
+        }
+    }
+}
+
 /// Reads a name in the trash: whose, what it was called before, what it is.
 fn read(fleet: FleetId, host: &HostName, name: &str) -> Option<(TrashKey, String, TrashContent)> {
     let mut parts = name.splitn(4, '.');

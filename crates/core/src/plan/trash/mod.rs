@@ -22,6 +22,6 @@ pub use restore::{Restore, Restoring, begun_restores};
 pub use space::{TrashSpace, span};
 pub use work::{DiskRestoral, KeptXml, RestoredDisk, TrashEmptying, VmRestoral};
 
-pub(super) use entry::trash_on;
+pub(super) use entry::{may_come, trash_on};
 pub(super) use law::of_trash;
 pub(super) use restore::unfinished_restore;
