@@ -271,6 +271,9 @@ pub(crate) struct HostAdd {
     /// Directory of its pool [default: /var/lib/libvirt/freehold]
     #[arg(long, value_name = "DIR", value_parser = freehold_core::config::absolute_path)]
     pub(crate) pool: Option<String>,
+    /// Use the libvirt of that login alone, in session mode
+    #[arg(long, requires = "pool")]
+    pub(crate) session: bool,
     /// What its host key must be, instead of asking
     #[arg(long, value_name = "SHA256:…")]
     pub(crate) fingerprint: Option<String>,

@@ -5,7 +5,7 @@ use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 use freehold_core::{
     config::with_host,
     host::{Newcomer, connect, meet},
-    model::{Accel, Connection, Host, HostName},
+    model::{Accel, Connection, DaemonMode, Host, HostName},
     state::replace_file,
 };
 
@@ -40,6 +40,7 @@ pub(crate) async fn add(args: &Args, add: &HostAdd) -> Result<Exit, Failure> {
     let host = declared.clone().unwrap_or_else(|| Host {
         name: name.clone(),
         connection: Connection::Ssh(add.target.clone()),
+        libvirt: mode_of(add),
         pool: add.pool.clone(),
         accel: Accel::Auto,
         labels: std::collections::BTreeMap::new(),
@@ -48,10 +49,14 @@ pub(crate) async fn add(args: &Args, add: &HostAdd) -> Result<Exit, Failure> {
     if declared.is_some() {
         screen::data(&format!("host {name} is declared already"));
     } else {
-        declare(args, &directory, &name, add)?;
+        declare(args, &directory, &host)?;
     }
     screen::data(&format!("next: freehold doctor {name}"));
     Ok(Exit::Done)
+}
+
+fn mode_of(add: &HostAdd) -> DaemonMode {
+    if add.session { DaemonMode::Session } else { DaemonMode::System }
 }
 
 /// Returns the name it is to have: the one given, or the first part of its address.
@@ -83,6 +88,10 @@ fn declared(context: &Context, name: &HostName, add: &HostAdd) -> Result<Option<
         };
     };
     let same_pool = add.pool.as_ref().is_none_or(|pool| pool == host.pool_path());
+    if add.session && host.libvirt != DaemonMode::Session {
+        return Err(Failure::input(format!("host {name} is declared with {}", host.libvirt.uri()))
+            .hint("leave --session out, or change its block"));
+    }
     match &host.connection {
         Connection::Ssh(target) if *target == add.target && same_pool => Ok(Some(host.clone())),
         Connection::Ssh(target) if same_pool => {
@@ -166,9 +175,9 @@ async fn make_pool(host: &Host, context: &Context) -> Result<(), Failure> {
 }
 
 /// Writes the host's block, and takes it back where the fleet could not be read with it.
-fn declare(args: &Args, directory: &Path, name: &HostName, add: &HostAdd) -> Result<(), Failure> {
-    let HostAdd { target, pool, .. } = add;
-    let Some(new) = with_host(directory, name, target, pool.as_deref()) else {
+fn declare(args: &Args, directory: &Path, host: &Host) -> Result<(), Failure> {
+    let name = &host.name;
+    let Some(new) = with_host(directory, host) else {
         return Err(Failure::input(format!("no file to write host {name} to")));
     };
     let write = |text: &str| {
@@ -192,7 +201,7 @@ mod tests {
 
     fn named(target: &str) -> Option<String> {
         let target = target.parse().unwrap();
-        let add = HostAdd { target, name: None, pool: None, fingerprint: None };
+        let add = HostAdd { target, name: None, pool: None, fingerprint: None, session: false };
         name_of(&add).ok().map(|name| name.to_string())
     }
 

@@ -21,7 +21,7 @@ use freehold_core::{
         ConnectOptions, Fetched, Host, HostError, HostErrorKind, Progress, connect, guest_host_key,
     },
     model::{
-        Accel, Checksum, Connection, DomainShape, DomainSpec, DomainState, Firmware,
+        Accel, Checksum, Connection, DaemonMode, DomainShape, DomainSpec, DomainState, Firmware,
         Host as HostBlock, HostCard, HostView, ImageSpec, NetworkSpec, Size, VolumeSpec,
     },
 };
@@ -90,6 +90,7 @@ async fn run(target: &str, config: &str, count: usize) -> Outcome {
     let block = HostBlock {
         name: "checked".parse()?,
         connection,
+        libvirt: DaemonMode::System,
         pool: None,
         accel: Accel::Tcg,
         labels: BTreeMap::new(),
@@ -131,6 +132,7 @@ async fn pool_and_files(check: &mut Check) -> Outcome {
     let card = HostCard {
         format: HostCard::FORMAT,
         host: Uuid::new_v4(),
+        libvirt: DaemonMode::System,
         fleets: BTreeMap::from([("f".to_owned(), 3)]),
         volumes: BTreeMap::new(),
     };

@@ -12,7 +12,9 @@ use super::{
     decode::{FixedAddress, VmDraft},
     problem::Report,
 };
-use crate::model::{Fleet, Network, Nic, NicAddress, Place, Vm, VmName, ZoneName};
+use crate::model::{
+    DaemonMode, Fleet, HostName, Network, NetworkKind, Nic, NicAddress, Place, Vm, VmName, ZoneName,
+};
 
 /// Reports blocks of the same kind and label.
 pub(super) fn repeated_blocks(blocks: &[Block<'_>], report: &Report) {
@@ -113,6 +115,35 @@ pub(super) fn unpublishable(fleet: &Fleet, blocks: &[Block<'_>], report: &Report
                 format!("{} has `dns` or `metrics` and no address to publish", block.title());
             let hint = "give it a nic on a bridge with an address of ours, or set `publish = true` \
                         on one behind nat; an address from DHCP is not known";
+            report.add(block.problem(message).hint(hint));
+        }
+    }
+}
+
+/// Reports VMs behind nat that may come to a host whose libvirt is the login's own: it makes no networks.
+pub(super) fn networks_of_sessions(fleet: &Fleet, blocks: &[Block<'_>], report: &Report) {
+    let is_session = |host: &&HostName| {
+        fleet.hosts.get(*host).is_some_and(|host| host.libvirt == DaemonMode::Session)
+    };
+    let mut told = BTreeSet::new();
+    for vm in fleet.vms.values() {
+        let is_nat = |nic: &&Nic| {
+            fleet.networks.get(&nic.network).is_some_and(|it| it.kind == NetworkKind::Nat)
+        };
+        let (Some(nic), Some(host)) =
+            (vm.nics.iter().find(is_nat), vm.hosts.iter().find(is_session))
+        else {
+            continue;
+        };
+        let here =
+            |block: &&Block<'_>| block.schema.kind == "vm" && block.label == vm.block.as_str();
+        if let Some(block) = blocks.iter().find(here).filter(|_| told.insert(&vm.block)) {
+            let message = format!(
+                "{} is on network \"{}\", and host \"{host}\" makes no networks",
+                block.title(),
+                nic.network
+            );
+            let hint = "with `libvirt = \"session\"` a host has only its bridges";
             report.add(block.problem(message).hint(hint));
         }
     }

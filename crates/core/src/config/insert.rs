@@ -8,7 +8,7 @@ use super::{
     problem::Report,
     source::{File, read_directory},
 };
-use crate::model::{HostName, SshTarget};
+use crate::model::{Connection, DaemonMode, Host};
 
 /// A file of a fleet as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +23,7 @@ pub struct Inserted {
 
 /// Returns the file that a new `host` block belongs to, with the block in it: after the last host, or at the
 /// end of the file that has the `fleet` block. `None` where no file can be read.
-pub fn with_host(
-    directory: &Path,
-    name: &HostName,
-    target: &SshTarget,
-    pool: Option<&str>,
-) -> Option<Inserted> {
+pub fn with_host(directory: &Path, host: &Host) -> Option<Inserted> {
     let files = read_directory(directory, &Report::default());
     let last = |kind: &str| {
         let of = |file: &File| end_of_last(file.body.as_ref()?, kind);
@@ -47,7 +42,7 @@ pub fn with_host(
         () if before.ends_with('\n') => "\n",
         () => "\n\n",
     };
-    let block = block(name, target, pool);
+    let block = block(host);
     let end = if after.starts_with('\n') { "" } else { "\n" };
     Some(Inserted {
         path: directory.join(&file.source.name),
@@ -62,28 +57,50 @@ fn end_of_last(body: &Body, kind: &str) -> Option<usize> {
     blocks.filter_map(Span::span).map(|span| span.end).max()
 }
 
-fn block(name: &HostName, target: &SshTarget, pool: Option<&str>) -> String {
-    match pool {
-        None => format!("host \"{name}\" {{\n  ssh = \"{target}\"\n}}"),
-        Some(pool) => {
-            let pool = pool.replace('\\', "\\\\").replace('"', "\\\"");
-            let pool = pool.replace("${", "$${").replace("%{", "%%{");
-            format!("host \"{name}\" {{\n  ssh  = \"{target}\"\n  pool = \"{pool}\"\n}}")
-        }
-    }
+fn block(host: &Host) -> String {
+    let reached = match &host.connection {
+        Connection::Local => ("connection", "local".to_owned()),
+        Connection::Ssh(target) => ("ssh", target.to_string()),
+    };
+    let pool = host.pool.as_ref().map(|pool| {
+        let pool = pool.replace('\\', "\\\\").replace('"', "\\\"");
+        ("pool", pool.replace("${", "$${").replace("%{", "%%{"))
+    });
+    let libvirt = match host.libvirt {
+        DaemonMode::System => None,
+        DaemonMode::Session => Some(("libvirt", "session".to_owned())),
+    };
+    let keys: Vec<_> = [Some(reached), libvirt, pool].into_iter().flatten().collect();
+    let width = keys.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
+    let line = |(key, value): &(&str, String)| format!("  {key:<width$} = \"{value}\"\n");
+    let lines: String = keys.iter().map(line).collect();
+    format!("host \"{}\" {{\n{lines}}}", host.name)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::model::Accel;
+
+    fn host(pool: Option<&str>) -> Host {
+        Host {
+            name: "rack3".parse().unwrap(),
+            connection: Connection::Ssh("root@10.0.0.13:2222".parse().unwrap()),
+            libvirt: DaemonMode::System,
+            pool: pool.map(str::to_owned),
+            accel: Accel::Auto,
+            labels: BTreeMap::new(),
+        }
+    }
 
     fn inserted(files: &[(&str, &str)], pool: Option<&str>) -> Option<(String, String)> {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let target = "root@10.0.0.13:2222".parse().unwrap();
-        let inserted = with_host(dir.path(), &"rack3".parse().unwrap(), &target, pool)?;
+        let inserted = with_host(dir.path(), &host(pool))?;
         let name = inserted.path.file_name().unwrap().to_str().unwrap().to_owned();
         Some((name, inserted.after))
     }
@@ -110,5 +127,16 @@ mod tests {
             "host \"rack3\" {\n  ssh  = \"root@10.0.0.13:2222\"\n  pool = \"/srv/\\\"x\"\n}\n";
         assert_eq!(after, format!("fleet \"f\" {{\n}}\n\n{block}"));
         assert_eq!(inserted(&[], None), None);
+    }
+
+    #[test]
+    fn a_host_has_the_keys_that_differ_from_what_is_usual() {
+        let session = Host { libvirt: DaemonMode::Session, ..host(Some("/home/a")) };
+        let here = Host { connection: Connection::Local, ..session.clone() };
+        let rest = "  libvirt = \"session\"\n  pool    = \"/home/a\"\n}";
+        let ssh = "host \"rack3\" {\n  ssh     = \"root@10.0.0.13:2222\"\n";
+        assert_eq!(block(&session), format!("{ssh}{rest}"));
+        let local = "host \"rack3\" {\n  connection = \"local\"\n";
+        assert!(block(&here).starts_with(local), "{}", block(&here));
     }
 }

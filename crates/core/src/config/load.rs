@@ -78,6 +78,7 @@ fn read(directory: &Path, inputs: &Inputs, files: &[File], report: &Report) -> O
     let mut fleet = Fleet { id: id.ok()?, digest: world.digest(files), ..fleet };
     check::places(&fleet, &blocks, report);
     check::written_twice(&fleet, &blocks, report);
+    check::networks_of_sessions(&fleet, &blocks, report);
     check::unpublishable(&fleet, &blocks, report);
     let names: Vec<_> =
         fleet.zones.values().filter(|zone| zone.reverse).map(|zone| zone.name.clone()).collect();

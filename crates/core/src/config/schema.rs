@@ -157,6 +157,12 @@ const HOST: Schema = Schema {
         key("connection", "`\"local\"`", Nothing, "This machine's own libvirtd."),
         key("accel", "`auto`, `kvm` or `tcg`", Is("\"auto\""), "What runs guests' code."),
         key("pool", "absolute path", Is("\"/var/lib/libvirt/freehold\""), "Where our disks lie."),
+        key(
+            "libvirt",
+            "`system` or `session`",
+            Is("\"system\""),
+            "The host's libvirt, or the login's own, which has no networks and needs a `pool`.",
+        ),
         key("labels", "object of texts", Is("{}"), "Labels for targets."),
     ],
     later: &["protect", "limits", "known_hosts", "proxy_jump"],

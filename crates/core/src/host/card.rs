@@ -61,6 +61,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model::DaemonMode;
 
     const SOON: Duration = Duration::from_secs(30);
 
@@ -73,6 +74,7 @@ mod tests {
         let card = |fleet: u8| HostCard {
             format: HostCard::FORMAT,
             host,
+            libvirt: DaemonMode::System,
             fleets: BTreeMap::from([(id(fleet).to_string(), 1)]),
             volumes: BTreeMap::from([(id(fleet).to_string(), vec![format!("{fleet}.root")])]),
         };

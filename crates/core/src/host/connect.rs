@@ -72,8 +72,7 @@ pub async fn connect(
     };
     let refused = |trouble: Trouble| trouble.on(&host.name, format!("connect to {place}"));
     let transport = transport.map_err(refused)?;
-    let pool = host.pool_path().trim_end_matches('/').to_owned();
-    let real = RealHost::new(host.name.clone(), pool, transport, options.deadlines);
+    let real = RealHost::new(host, transport, options.deadlines);
     let opened = real.libvirt.connect().await;
     opened.map_err(|trouble| trouble.on(&host.name, "connect to its libvirt"))?;
     Ok(Arc::new(real))

@@ -238,6 +238,7 @@ fn view(head: &[u8], size: u64, used: Size, pool: &str) -> Option<VolumeView> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::DaemonMode;
 
     #[test]
     fn reads_a_real_directory() {
@@ -260,6 +261,7 @@ mod tests {
         let card = HostCard {
             format: 1,
             host: uuid::Uuid::nil(),
+            libvirt: DaemonMode::System,
             fleets: BTreeMap::new(),
             volumes: BTreeMap::new(),
         };

@@ -7,18 +7,22 @@ use super::{
     ssh::Stdin,
     trouble::Trouble,
 };
-use crate::model::{DomainView, HostView, PoolView};
+use crate::model::{DomainView, HostCard, HostView, PoolView};
 
 impl RealHost {
     /// Reads everything at the same time; a part that fails spoils the whole.
     pub(super) async fn look(&self, bridges: &[String]) -> Result<HostView, Trouble> {
         let (listing, pool, domains, networks, kvm) = tokio::try_join!(
             self.list(bridges),
-            self.our_pool(),
+            self.libvirt.pool(),
             self.libvirt.domains(),
             self.libvirt.networks(),
             self.libvirt.offers_kvm(),
         )?;
+        if let Ok(Listing { card: Some(card), .. }) = &listing {
+            self.refuse_other_daemons(card)?;
+        }
+        self.refuse_other_place(pool.as_ref())?;
         let (pool, found) = match (pool, listing) {
             (Some(pool), Ok(listing)) if pool.active => {
                 let listing = self.complete(listing).await?;
@@ -37,13 +41,19 @@ impl RealHost {
         shaped.await.map_err(Trouble::failed)?
     }
 
-    async fn our_pool(&self) -> Result<Option<PoolState>, Trouble> {
-        let pool = self.libvirt.pool().await?;
-        if let Some(other) = pool.as_ref().filter(|pool| pool.path != self.pool) {
-            let why = format!("its pool `freehold` lies in {}, not in {}", other.path, self.pool);
-            return Err(Trouble::conflict(why).hint("set `pool` in the host's block"));
+    /// Two daemons over one pool would each take the other's guests for gone.
+    fn refuse_other_daemons(&self, card: &HostCard) -> Result<(), Trouble> {
+        if card.libvirt == self.mode {
+            return Ok(());
         }
-        Ok(pool)
+        let why = format!("{} is the pool of its {}", self.pool, card.libvirt.uri());
+        Err(Trouble::conflict(why).hint("set `libvirt` in the host's block, or another `pool`"))
+    }
+
+    fn refuse_other_place(&self, pool: Option<&PoolState>) -> Result<(), Trouble> {
+        let Some(other) = pool.filter(|pool| pool.path != self.pool) else { return Ok(()) };
+        let why = format!("its pool `freehold` lies in {}, not in {}", other.path, self.pool);
+        Err(Trouble::conflict(why).hint("set `pool` in the host's block"))
     }
 
     /// Reads the pool's directory; `Ok(Err)` when the directory itself cannot be read, which is no

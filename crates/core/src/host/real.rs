@@ -21,14 +21,15 @@ use super::{
     uses::{Loss, Uses},
 };
 use crate::model::{
-    DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageForm, ImageSpec,
-    KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
+    self, DaemonMode, DomainSpec, DomainState, FleetId, HostCard, HostName, HostView, ImageForm,
+    ImageSpec, KeptDomain, Mark, NetworkSpec, Ours, Size, VolumeSpec,
 };
 
 /// A host with sshd and libvirt, or this machine.
 pub(super) struct RealHost {
     pub(super) name: HostName,
     pub(super) pool: String,
+    pub(super) mode: DaemonMode,
     pub(super) transport: Arc<Transport>,
     pub(super) libvirt: Libvirt,
     pub(super) deadlines: Deadlines,
@@ -61,17 +62,14 @@ fn act<T>(
 }
 
 impl RealHost {
-    pub(super) fn new(
-        name: HostName,
-        pool: String,
-        transport: Transport,
-        deadlines: Deadlines,
-    ) -> Self {
+    pub(super) fn new(host: &model::Host, transport: Transport, deadlines: Deadlines) -> Self {
+        let (name, mode) = (host.name.clone(), host.libvirt);
+        let pool = host.pool_path().trim_end_matches('/').to_owned();
         let transport = Arc::new(transport);
-        let libvirt = Libvirt::over(Arc::clone(&transport), deadlines.call, deadlines.long);
+        let libvirt = Libvirt::over(Arc::clone(&transport), mode, deadlines.call, deadlines.long);
         let images = Images::of(Arc::clone(&transport), &pool, deadlines.call, deadlines.long);
         let (owner, uses) = (OnceCell::new(), Mutex::new(None));
-        Self { name, pool, transport, libvirt, deadlines, images, owner, uses }
+        Self { name, pool, mode, transport, libvirt, deadlines, images, owner, uses }
     }
 
     /// Returns the path of a file in our pool; a name never leads out of it.

@@ -7,9 +7,10 @@ use tokio::{io::AsyncReadExt as _, net::TcpStream, net::UnixStream, time::timeou
 use super::{
     HostErrorKind, Stream,
     command::Command,
-    ssh::{Refused, Ssh, Stdin},
+    ssh::{Refused, Ssh, Stdin, start_here},
     trouble::Trouble,
 };
+use crate::model::DaemonMode;
 
 /// Where commands are run and sockets are opened.
 #[derive(Debug)]
@@ -69,6 +70,48 @@ const HELPER: &str = r#"
     exec nc -U "$1";
 "#;
 
+/// What keeps the runtime directories of users who are not logged in, a file for each.
+const LINGER: &str = "/var/lib/systemd/linger";
+
+/// `$1` [`LINGER`], `$2` root's number. Says whether the directory that a user's libvirt notes its running guests in stays.
+const LOOK_AT_SESSION: &str = r#"
+    u=$(id -un);
+    if [ "$(id -u)" = "$2" ]; then echo root; else
+      case ${XDG_RUNTIME_DIR-} in
+        /run/user/*) if [ -e "$1/$u" ]; then echo kept; else echo fleeting; fi;;
+        *) echo kept;;
+      esac;
+    fi;
+    echo "$u";
+    if command -v virt-ssh-helper >/dev/null 2>&1; then echo way; fi;
+"#;
+
+/// Starts the daemon where it does not run.
+const SESSION: &str = "exec virt-ssh-helper qemu:///session";
+
+/// Returns why the libvirt of the user himself cannot be had, by what [`LOOK_AT_SESSION`] said.
+fn no_session(said: &str) -> Option<Trouble> {
+    let mut lines = said.lines();
+    let (found, user) = (lines.next().unwrap_or_default(), lines.next().unwrap_or("the user"));
+    if found == "root" {
+        // libvirt takes it to the host's own daemon, which has no such driver.
+        return Some(
+            Trouble::input(format!("{user} has no libvirt but the host's"))
+                .hint("log in as another user, or leave `libvirt` out of the host's block"),
+        );
+    }
+    if found == "fleeting" {
+        let why = format!("{user}'s libvirt would forget its running guests when {user} logs out");
+        return Some(
+            Trouble::unreachable(why).hint(format!("on the host: loginctl enable-linger {user}")),
+        );
+    }
+    lines.next().is_none().then(|| {
+        Trouble::unreachable("there is no virt-ssh-helper, which leads to a user's own libvirt")
+            .hint("install libvirt 6.8 or later (Debian: libvirt-daemon)")
+    })
+}
+
 /// Returns why libvirt cannot be had, by what was found at its socket.
 fn no_libvirt(found: &str, user: &str) -> Option<Trouble> {
     match found {
@@ -106,8 +149,34 @@ impl Transport {
         }
     }
 
-    /// Opens libvirt's socket.
-    pub(crate) async fn libvirt(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
+    /// Opens a connection to libvirt.
+    pub(crate) async fn libvirt(
+        &self,
+        mode: DaemonMode,
+        deadline: Duration,
+    ) -> Result<Box<dyn Stream>, Trouble> {
+        match mode {
+            DaemonMode::System => self.socket(deadline).await,
+            DaemonMode::Session => self.session(deadline).await,
+        }
+    }
+
+    /// Has a command lead to the user's own libvirt: only on the host itself is it known where its socket
+    /// is, and there may be none yet.
+    async fn session(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
+        let look = Command::new(LOOK_AT_SESSION, [LINGER, "0"])?;
+        let said = self.run(&look, Stdin::Nothing, deadline).await?.good()?;
+        if let Some(trouble) = no_session(&String::from_utf8_lossy(&said)) {
+            return Err(trouble);
+        }
+        match self {
+            Self::Ssh(ssh) => ssh.pipe(&Command::new(SESSION, [])?, deadline).await,
+            Self::Local => start_here(SESSION),
+        }
+    }
+
+    /// Opens the socket of the host's libvirt.
+    async fn socket(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
         match self {
             Self::Local => match UnixStream::connect(SOCKET).await {
                 Ok(stream) => return Ok(Box::new(stream)),
@@ -243,5 +312,31 @@ mod tests {
         assert_eq!(found().await.unwrap(), "systemctl enable --now virtproxyd.socket");
         let _one = UnixListener::bind(&one).unwrap();
         assert_eq!(found().await, None);
+    }
+
+    #[test]
+    fn a_session_that_would_be_forgotten_or_cannot_be_reached_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |runtime: Option<&str>, root: &str| {
+            let lingers = folder.path().to_str().unwrap();
+            let words = Command::new(LOOK_AT_SESSION, [lingers, root]).unwrap().words();
+            let mut command = std::process::Command::new(&words[0]);
+            command.args(&words[1..]).env_remove("XDG_RUNTIME_DIR");
+            command.envs(runtime.map(|runtime| ("XDG_RUNTIME_DIR", runtime)));
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let hint = |said: &str| no_session(said).and_then(|trouble| trouble.hint);
+        let fleeting = said(Some("/run/user/0"), "");
+        let user = fleeting.lines().nth(1).unwrap().to_owned();
+        let linger = format!("on the host: loginctl enable-linger {user}");
+        assert_eq!(hint(&fleeting), Some(linger), "{fleeting}");
+        std::fs::write(folder.path().join(&user), "").unwrap();
+        for kept in [Some("/run/user/0"), Some("/home/a/run"), None].map(|it| said(it, "")) {
+            assert!(kept.starts_with(&format!("kept\n{user}\n")), "{kept}");
+        }
+        let root = said(None, &rustix::process::getuid().as_raw().to_string());
+        assert!(hint(&root).unwrap().contains("as another user"), "{root}");
+        assert_eq!(hint("kept\na\nway\n"), None);
+        assert!(hint("kept\na\n").unwrap().contains("install libvirt 6.8"));
     }
 }

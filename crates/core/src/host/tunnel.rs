@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::{io::copy_bidirectional_with_sizes, net::UnixListener, sync::watch};
 
 use super::{Stream, trouble::Trouble};
+use crate::model::DaemonMode;
 
 const BUFFER: usize = 64 << 10;
 
@@ -43,9 +44,10 @@ impl Tunnel {
         Ok(Self { socket, alive, dir: Some(dir) })
     }
 
-    /// Returns libvirt's address for this socket.
-    pub(crate) fn uri(&self) -> String {
-        format!("qemu+unix:///system?socket={}", self.socket.display())
+    /// Returns the address, for our libvirt library, of the daemon behind this socket.
+    pub(crate) fn uri(&self, mode: DaemonMode) -> String {
+        let uri = mode.uri().replacen("qemu:", "qemu+unix:", 1);
+        format!("{uri}?socket={}", self.socket.display())
     }
 
     /// Removes the socket's name: who has connected stays so, and nothing is left behind if we are

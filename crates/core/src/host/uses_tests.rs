@@ -3,7 +3,10 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::host::{connect::Deadlines, transport::Transport};
+use crate::{
+    host::{connect::Deadlines, transport::Transport},
+    model,
+};
 
 struct Folder {
     dir: tempfile::TempDir,
@@ -17,8 +20,15 @@ impl Folder {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let pool = dir.path().join("pool").to_str().unwrap().to_owned();
-        let name = "rack1".parse().unwrap();
-        let host = RealHost::new(name, pool, Transport::Local, Deadlines::default());
+        let declared = model::Host {
+            name: "rack1".parse().unwrap(),
+            connection: model::Connection::Local,
+            libvirt: model::DaemonMode::System,
+            pool: Some(pool),
+            accel: model::Accel::Tcg,
+            labels: BTreeMap::new(),
+        };
+        let host = RealHost::new(&declared, Transport::Local, Deadlines::default());
         Self { dir, host }
     }
 

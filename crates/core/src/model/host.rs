@@ -13,6 +13,8 @@ pub struct Host {
     pub name: HostName,
     /// How it is reached.
     pub connection: Connection,
+    /// Which of its libvirt daemons runs our guests.
+    pub libvirt: DaemonMode,
     /// The directory of our pool; `None` is `/var/lib/libvirt/freehold`.
     pub pool: Option<String>,
     /// What runs guests' code.
@@ -96,6 +98,32 @@ impl fmt::Display for SshTarget {
             Some(port) => write!(f, "{}:{port}", self.host),
             None => f.write_str(&self.host),
         }
+    }
+}
+
+/// Which of a host's libvirt daemons is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DaemonMode {
+    /// The host's, `qemu:///system`.
+    #[default]
+    System,
+    /// The login's own, `qemu:///session`: guests belong to that user, and it makes no networks.
+    Session,
+}
+
+impl DaemonMode {
+    /// Returns libvirt's address of it, as on the host itself.
+    pub fn uri(self) -> &'static str {
+        match self {
+            Self::System => "qemu:///system",
+            Self::Session => "qemu:///session",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    pub(crate) fn is_system(&self) -> bool {
+        *self == Self::System
     }
 }
 

@@ -31,7 +31,7 @@ pub use digest::{Checksum, Digest, DigestError};
 pub use edit::{Edit, EditKey, RecordKind, TargetGroup};
 pub use field::Field;
 pub use fleet::Fleet;
-pub use host::{Accel, Connection, Host, SshTarget};
+pub use host::{Accel, Connection, DaemonMode, Host, SshTarget};
 pub(crate) use image::without_query;
 pub use image::{Image, ImageForm, ImageFormat, ImageSource, Packing};
 pub use impact::Impact;

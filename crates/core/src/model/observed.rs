@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    AddressRange, Digest, DomainSpec, FleetId, HostName, Mark, NetworkSpec, NicSpec, Size,
+    AddressRange, DaemonMode, Digest, DomainSpec, FleetId, HostName, Mark, NetworkSpec, NicSpec,
+    Size,
 };
 
 /// What was seen of all hosts. A host that is missing here was not asked.
@@ -59,6 +60,9 @@ pub struct HostCard {
     pub format: u32,
     /// Random, made at first contact.
     pub host: Uuid,
+    /// Which of the host's libvirt daemons has the pool.
+    #[serde(default, skip_serializing_if = "DaemonMode::is_system")]
+    pub libvirt: DaemonMode,
     /// Fleets that have objects here: id and last serial applied.
     pub fleets: BTreeMap<String, u64>,
     /// Volumes we made here, by fleet id.

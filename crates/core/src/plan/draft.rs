@@ -193,6 +193,7 @@ impl HostDraft<'_> {
         let mut card = pool.and_then(|pool| pool.card.clone()).unwrap_or_else(|| HostCard {
             format: HostCard::FORMAT,
             host: known.unwrap_or_else(|| (self.world.fresh_id)(&self.host.name)),
+            libvirt: self.host.libvirt,
             fleets: BTreeMap::new(),
             volumes: BTreeMap::new(),
         });

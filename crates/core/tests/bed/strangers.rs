@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use freehold_core::{
     host::simulated::{World, WorldDomain},
     model::{
-        Accel, Digest, DiskSpec, DomainSpec, DomainState, Firmware, FleetId, HostCard, Mark,
-        NetworkSpec, Size, VolumeView,
+        Accel, DaemonMode, Digest, DiskSpec, DomainSpec, DomainState, Firmware, FleetId, HostCard,
+        Mark, NetworkSpec, Size, VolumeView,
     },
 };
 use uuid::Uuid;
@@ -103,6 +103,7 @@ fn share_pool(world: &mut World) {
     world.card = Some(HostCard {
         format: HostCard::FORMAT,
         host: Uuid::from_u128(0x99),
+        libvirt: DaemonMode::System,
         fleets: BTreeMap::from([(STRANGER.to_owned(), 7)]),
         volumes: BTreeMap::from([(STRANGER.to_owned(), names.to_vec())]),
     });

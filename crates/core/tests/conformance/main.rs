@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use freehold_core::{
     host::{ConnectOptions, connect, simulated::SimulatedHost},
-    model::{Accel, Connection, Host as HostBlock},
+    model::{Accel, Connection, DaemonMode, Host as HostBlock},
 };
 
 use somebody::{Simulated, Virsh};
@@ -42,6 +42,7 @@ async fn a_real_host_follows_the_script() {
     let block = HostBlock {
         name: name.parse().unwrap(),
         connection: Connection::Ssh(name.parse().unwrap()),
+        libvirt: DaemonMode::System,
         pool: None,
         accel: Accel::Tcg,
         labels: BTreeMap::new(),

@@ -8,7 +8,7 @@ use crate::{
         fields::{Fields, required},
         problem::Reported,
     },
-    model::{Accel, Connection, FleetId, Host, SshTarget},
+    model::{Accel, Connection, DaemonMode, FleetId, Host, SshTarget},
 };
 
 /// Reads the fleet's id.
@@ -34,12 +34,26 @@ pub(in crate::config) fn host(fields: Fields<'_>) -> Result<Host, Reported> {
     let words = [("auto", Accel::Auto), ("kvm", Accel::Kvm), ("tcg", Accel::Tcg)];
     let accel = fields.word("accel", &words, &[]);
     let pool = fields.parsed_by("pool", absolute_path);
+    let modes = [("system", DaemonMode::System), ("session", DaemonMode::Session)];
+    let libvirt = fields.word("libvirt", &modes, &[]);
     let labels = fields.labels("labels");
+    let (pool, libvirt) = (pool?, libvirt?);
+    if let (None, Some(given)) = (&pool, &libvirt)
+        && given.value == DaemonMode::Session
+        && !fields.meant(&["pool"])
+    {
+        let title = fields.block.title();
+        let problem = fields
+            .problem(&given.span, format!("{title} has `libvirt = \"session\"` and no `pool`"));
+        let hint = "give it a directory of the login's own: `pool = \"/home/admin/freehold\"`";
+        return Err(fields.add(problem.hint(hint)));
+    }
     Ok(Host {
         name: name?,
+        libvirt: libvirt.map(|given| given.value).unwrap_or_default(),
         connection: connection?,
         accel: accel?.map_or(Accel::Auto, |given| given.value),
-        pool: pool?.map(|given| given.value),
+        pool: pool.map(|given| given.value),
         labels: labels?,
     })
 }

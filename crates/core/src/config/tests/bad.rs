@@ -217,6 +217,9 @@ fn refuses_wrong_hosts_and_images() {
         ("ssh = \"u&x@a\"", "`u&x@a` is no SSH target"),
         ("connection = \"remote\"", "`connection` cannot be \"remote\""),
         ("ssh = \"a\"\naccel = \"xen\"", "`accel` cannot be \"xen\""),
+        ("ssh = \"a\"\nlibvirt = \"user\"", "`libvirt` cannot be \"user\""),
+        ("ssh = \"a\"\nlibvirt = \"session\"", "has `libvirt = \"session\"` and no `pool`"),
+        ("ssh = \"a\"\nlibvirt = \"session\"\npool = \"data\"", "is no absolute path"),
         ("ssh = \"a\"\npool = \"data\"", "`data` is no absolute path"),
         ("ssh = \"a\"\npool = \"/a/../b\"", "is no plain path"),
     ] {
@@ -373,4 +376,18 @@ fn a_template_has_its_own_places() {
     assert!(shown.contains("--> t.yaml:2:11"), "{shown}");
     let endless = Bed::with(&text).file("t.yaml", "${templatefile(\"t.yaml\", {})}");
     assert!(endless.problems().render().contains("more than 8 deep"));
+}
+
+#[test]
+fn refuses_nat_where_a_users_own_libvirt_makes_no_networks() {
+    let session =
+        "host \"own\" {\n  ssh = \"a\"\n  libvirt = \"session\"\n  pool = \"/home/a\"\n}\n";
+    let nat = "network \"inner\" {\n  kind = \"nat\"\n  subnet = \"10.9.0.0/24\"\n}\n";
+    let on = |network: &str| {
+        let vm = vm(&format!("count = 2\nnic \"{network}\" {{\n  dhcp = true\n}}"));
+        format!("{session}{nat}{}", vm.replace("host.rack1", "host.own"))
+    };
+    let text = on("inner");
+    refuses(&text, &["vm \"web\" is on network \"inner\"", "host \"own\" makes no networks"]);
+    Bed::with(&on("bare")).fleet();
 }

@@ -6,7 +6,7 @@ use crate::{
         HostErrorKind,
         libvirt::{Capabilities, version_text},
     },
-    model::Accel,
+    model::{Accel, DaemonMode},
 };
 
 impl Patient {
@@ -21,7 +21,8 @@ impl Patient {
         };
         match asked {
             Ok(found) => {
-                let mut said = format!("{}, as {}", version_text(found.version), facts.user);
+                let (version, uri) = (version_text(found.version), self.mode.uri());
+                let mut said = format!("{version}, {uri} as {}", facts.user);
                 if !found.confined_by.is_empty() {
                     said += &format!(", guests confined by {}", found.confined_by.join(" and "));
                 }
@@ -29,13 +30,20 @@ impl Patient {
                 Some(found)
             }
             Err(trouble) => {
-                let mut check = Check::of(Step::Libvirt, &trouble, "systemctl status libvirtd");
+                let mut check = Check::of(Step::Libvirt, &trouble, self.status());
                 if trouble.kind == HostErrorKind::Login {
                     check = check.fix("log in anew afterwards: groups are given at login");
                 }
                 checks.push(check);
                 None
             }
+        }
+    }
+
+    fn status(&self) -> &'static str {
+        match self.mode {
+            DaemonMode::System => "systemctl status libvirtd",
+            DaemonMode::Session => "virsh -c qemu:///session version",
         }
     }
 
@@ -50,7 +58,7 @@ impl Patient {
         let offered = match self.libvirt.firmware(if kvm { "kvm" } else { "qemu" }).await {
             Ok(offered) => offered,
             Err(trouble) => {
-                return Check::of(Step::Firmware, &trouble, "systemctl status libvirtd");
+                return Check::of(Step::Firmware, &trouble, self.status());
             }
         };
         // SeaBIOS is a part of QEMU; libvirt lists what was installed besides.

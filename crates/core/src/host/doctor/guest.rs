@@ -8,7 +8,7 @@ use crate::{
         libvirt::{Capabilities, TinyGuest},
         trouble::Trouble,
     },
-    model::Accel,
+    model::{Accel, DaemonMode},
 };
 
 /// Emulated this guest takes a tenth of a second or two; by KVM longer than this is looked into.
@@ -17,7 +17,6 @@ const KVM_LIMIT: Duration = Duration::from_secs(10);
 const TCG_LIMIT: Duration = Duration::from_secs(30);
 
 const TCG: &str = "accel = \"tcg\" in the host's block: QEMU's own emulation";
-const LOG: &str = "tail /var/log/libvirt/qemu/freehold-doctor.log";
 const ENABLE: &str = "turn on VT-x or AMD-V in its BIOS, then: modprobe kvm_intel, or kvm_amd";
 
 impl Patient {
@@ -47,8 +46,8 @@ impl Patient {
             Ok(TinyGuest::Ended(took)) => {
                 Check::good(Step::Guest, format!("{how}; one ran, {}", seconds(took)))
             }
-            Ok(other) => unended(other, "QEMU's emulation", TCG_LIMIT),
-            Err(trouble) => failed(&trouble),
+            Ok(other) => unended(other, "QEMU's emulation", TCG_LIMIT, self.mode),
+            Err(trouble) => failed(&trouble, self.mode),
         }
     }
 
@@ -58,9 +57,11 @@ impl Patient {
         while times.len() < 2 {
             match self.libvirt.tiny_guest("kvm", KVM_LIMIT).await {
                 Ok(TinyGuest::Ended(took)) => times.push(took),
-                Ok(TinyGuest::Taken) => return unended(TinyGuest::Taken, "KVM", KVM_LIMIT),
-                Ok(other) => return unended(other, "KVM", KVM_LIMIT).fix(TCG),
-                Err(trouble) => return failed(&trouble).fix(TCG),
+                Ok(TinyGuest::Taken) => {
+                    return unended(TinyGuest::Taken, "KVM", KVM_LIMIT, self.mode);
+                }
+                Ok(other) => return unended(other, "KVM", KVM_LIMIT, self.mode).fix(TCG),
+                Err(trouble) => return failed(&trouble, self.mode).fix(TCG),
             }
             if times.iter().any(|took| *took <= PROMPT) {
                 break;
@@ -94,15 +95,24 @@ fn by_kvm(took: Duration, emulated: Option<Duration>) -> Check {
     }
 }
 
-fn unended(guest: TinyGuest, what: &str, limit: Duration) -> Check {
+/// Returns what shows what QEMU said about it.
+fn log(mode: DaemonMode) -> &'static str {
+    match mode {
+        DaemonMode::System => "tail /var/log/libvirt/qemu/freehold-doctor.log",
+        DaemonMode::Session => "tail ~/.cache/libvirt/qemu/log/freehold-doctor.log",
+    }
+}
+
+fn unended(guest: TinyGuest, what: &str, limit: Duration, mode: DaemonMode) -> Check {
     let kernel = "journalctl -k | grep -i -e kvm -e qemu";
     match guest {
-        TinyGuest::Died => {
-            Check::bad(Step::Guest, format!("a guest by {what} died at once")).fix(LOG).fix(kernel)
-        }
+        TinyGuest::Died => Check::bad(Step::Guest, format!("a guest by {what} died at once"))
+            .fix(log(mode))
+            .fix(kernel),
         TinyGuest::Taken => {
             let said = "not tried: another doctor's guest is there all the time";
-            Check::note(Step::Guest, said).fix("virsh -c qemu:///system destroy freehold-doctor")
+            Check::note(Step::Guest, said)
+                .fix(format!("virsh -c {} destroy freehold-doctor", mode.uri()))
         }
         TinyGuest::Ended(_) | TinyGuest::Stuck => {
             let said = format!("a guest by {what} did nothing for {}", seconds(limit));
@@ -111,8 +121,8 @@ fn unended(guest: TinyGuest, what: &str, limit: Duration) -> Check {
     }
 }
 
-fn failed(trouble: &Trouble) -> Check {
-    let check = Check::of(Step::Guest, trouble, LOG);
+fn failed(trouble: &Trouble, mode: DaemonMode) -> Check {
+    let check = Check::of(Step::Guest, trouble, log(mode));
     Check { said: format!("no guest starts: {}", check.said), ..check }
 }
 
@@ -141,7 +151,7 @@ mod tests {
             (TinyGuest::Stuck, Verdict::Bad),
             (TinyGuest::Taken, Verdict::Note),
         ] {
-            let check = unended(guest, "KVM", limit);
+            let check = unended(guest, "KVM", limit, DaemonMode::System);
             assert_eq!((check.verdict, check.fix.is_empty()), (verdict, false), "{check:?}");
         }
     }

@@ -3,6 +3,7 @@
 //! Changes nothing: the one thing it makes is a guest without disks that libvirt ends with the
 //! connection. Must not know the terminal.
 
+mod bridges;
 mod daemon;
 mod guest;
 mod place;
@@ -12,7 +13,7 @@ mod session;
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use super::{ConnectOptions, libvirt::Libvirt, transport::Transport, trouble::Trouble};
-use crate::model::{self, Accel, Firmware, Fleet, HostName, NetworkKind};
+use crate::model::{self, Accel, DaemonMode, Firmware, Fleet, HostName, NetworkKind};
 
 /// A step of an examination, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,6 +186,7 @@ pub async fn examine(host: &model::Host, wanted: &Wanted, options: &ConnectOptio
 struct Patient {
     pool: String,
     accel: Accel,
+    mode: DaemonMode,
     transport: Arc<Transport>,
     libvirt: Libvirt,
     limit: std::time::Duration,
@@ -197,7 +199,8 @@ impl Patient {
         Self {
             pool: host.pool_path().trim_end_matches('/').to_owned(),
             accel: host.accel,
-            libvirt: Libvirt::over(Arc::clone(&transport), call, long),
+            mode: host.libvirt,
+            libvirt: Libvirt::over(Arc::clone(&transport), host.libvirt, call, long),
             transport,
             limit: call,
         }
@@ -214,8 +217,11 @@ impl Patient {
             checks.push(self.firmware(&facts, capabilities, wanted).await);
         }
         checks.push(self.place(&facts, capabilities.as_ref()).await);
-        checks.extend(self.bridges(wanted).await);
-        checks.push(self.nat(&facts, wanted, capabilities.is_some()).await);
+        checks.extend(self.bridges(&facts, wanted).await);
+        // A user's own libvirt makes no networks.
+        if self.mode == DaemonMode::System {
+            checks.push(self.nat(&facts, wanted, capabilities.is_some()).await);
+        }
         checks.push(Self::tools(&facts));
     }
 }

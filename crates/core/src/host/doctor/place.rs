@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, Patient, Step, Verdict, Wanted, session::Facts};
+use super::{Check, Patient, Step, Verdict, session::Facts};
 use crate::{
     host::{
         command::{Command, quote},
@@ -13,7 +13,7 @@ use crate::{
         taken,
         trouble::Trouble,
     },
-    model::Size,
+    model::{DaemonMode, Size},
 };
 
 /// `$1` pool, `$2` QEMU's user or nothing. What is there of the pool's path, from below, links followed.
@@ -134,11 +134,12 @@ impl Patient {
             }
             Some(pool) if !pool.active => {
                 let said = format!("the pool in {} is not active", self.pool);
-                Check::bad(Step::Pool, said).fix("virsh -c qemu:///system pool-start freehold")
+                Check::bad(Step::Pool, said)
+                    .fix(format!("virsh -c {} pool-start freehold", self.mode.uri()))
             }
             pool => {
                 let made = found.map(|_| pool.is_some());
-                let check = judged(&self.pool, facts, found, &place, made);
+                let check = judged((&self.pool, self.mode), facts, found, &place, made);
                 if check.verdict == Verdict::Bad {
                     return check;
                 }
@@ -173,40 +174,10 @@ impl Patient {
             }
         }
     }
-
-    /// Looks for the bridges that VMs of this host are to be attached to.
-    pub(super) async fn bridges(&self, wanted: &Wanted) -> Option<Check> {
-        if wanted.bridges.is_empty() {
-            return None;
-        }
-        let names: Vec<String> = wanted.bridges.iter().cloned().collect();
-        let asked = match listing::bridges_command(&names) {
-            Ok(command) => self.run(&command).await,
-            Err(trouble) => Err(trouble),
-        };
-        let there = match asked {
-            Ok(text) => listing::bridges_of(text.as_bytes()),
-            Err(trouble) => return Some(Check::of(Step::Bridges, &trouble, "ls /sys/class/net")),
-        };
-        let missing: Vec<&String> = names.iter().filter(|name| !there.contains(name)).collect();
-        if missing.is_empty() {
-            return Some(Check::good(Step::Bridges, names.join(", ")));
-        }
-        let said: Vec<_> = missing.iter().map(|name| format!("{name} is not there")).collect();
-        let mut check = Check::bad(Step::Bridges, said.join(", "));
-        for name in missing {
-            let name = quote(name);
-            check = check.fix(format!("ip link add {name} type bridge && ip link set {name} up"));
-        }
-        Some(check.fix(
-            "then, at its console, move the NIC and its address to it, in netplan, \
-             /etc/network/interfaces or NetworkManager",
-        ))
-    }
 }
 
 fn judged(
-    pool: &str,
+    (pool, mode): (&str, DaemonMode),
     facts: &Facts,
     found: Option<&Capabilities>,
     place: &Place,
@@ -218,8 +189,10 @@ fn judged(
     }
     if made == Some(true) && !place.is_there {
         let said = format!("libvirt has the pool, but there is no {pool}");
-        return Check::bad(Step::Pool, said)
-            .fix("mount what belongs there, then: virsh -c qemu:///system pool-refresh freehold");
+        return Check::bad(Step::Pool, said).fix(format!(
+            "mount what belongs there, then: virsh -c {} pool-refresh freehold",
+            mode.uri()
+        ));
     }
     let shut = found.and_then(|found| found.qemu).map_or_else(Vec::new, |qemu| place.shut_to(qemu));
     if !shut.is_empty() {
@@ -284,7 +257,13 @@ mod tests {
 
     fn verdict(said: &str, made: Option<bool>, facts: &Facts) -> Check {
         let found = Capabilities { qemu: Some((64055, 64055)), ..Capabilities::default() };
-        judged("/srv/a b", facts, Some(&found), &Place::of(said).unwrap(), made)
+        judged(
+            ("/srv/a b", DaemonMode::System),
+            facts,
+            Some(&found),
+            &Place::of(said).unwrap(),
+            made,
+        )
     }
 
     #[test]

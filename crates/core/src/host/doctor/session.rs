@@ -8,11 +8,14 @@ use std::{
 use super::{Check, Patient, Step};
 use tokio::time::timeout;
 
-use crate::host::{
-    command::Command,
-    ssh::{Refused, Ssh, Stdin},
-    transport::{SOCKET, Transport},
-    trouble::Trouble,
+use crate::{
+    host::{
+        command::Command,
+        ssh::{Refused, Ssh, Stdin},
+        transport::{SOCKET, Transport},
+        trouble::Trouble,
+    },
+    model::DaemonMode,
 };
 
 /// Programs that are used where they are there, and what for.
@@ -171,7 +174,7 @@ impl Patient {
         let Transport::Ssh(ssh) = &*self.transport else { return None };
         let mut check = Check::good(Step::Forwarding, "sockets and addresses");
         let mut without = Vec::new();
-        if !self.forwards_sockets(ssh).await {
+        if self.mode == DaemonMode::System && !self.forwards_sockets(ssh).await {
             without.push("sockets (libvirt is reached by a command, if one is there)");
             check = check.fix("AllowStreamLocalForwarding yes in /etc/ssh/sshd_config");
         }

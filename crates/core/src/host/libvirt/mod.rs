@@ -48,6 +48,7 @@ pub(crate) use self::{
     storage::{Owner, PoolState},
 };
 use super::{HostErrorKind, transport::Transport, trouble::Trouble, tunnel::Tunnel};
+use crate::model::DaemonMode;
 
 /// How long is waited before a lost connection is made again, for a question that is asked once more:
 /// longer each time, as a libvirtd that crashed is started again within a second or two.
@@ -57,6 +58,7 @@ const PAUSES: [Duration; 3] =
 /// Connections to libvirt that are made again on the next use after they were lost.
 pub(crate) struct Libvirt {
     transport: Arc<Transport>,
+    mode: DaemonMode,
     deadline: Duration,
     long_deadline: Duration,
     lines: Lines<Open>,
@@ -108,13 +110,15 @@ pub(super) fn leave(code: u8) -> ! {
 impl Libvirt {
     pub(crate) fn over(
         transport: Arc<Transport>,
+        mode: DaemonMode,
         deadline: Duration,
         long_deadline: Duration,
     ) -> Self {
         static SILENT: Once = Once::new();
         // libvirt prints every error on stderr otherwise.
         SILENT.call_once(virt::error::clear_error_callback);
-        Self { transport, deadline, long_deadline, lines: Lines::one(), pool_jobs: RwLock::new(()) }
+        let (lines, pool_jobs) = (Lines::one(), RwLock::new(()));
+        Self { transport, mode, deadline, long_deadline, lines, pool_jobs }
     }
 
     /// Connects now rather than on the first call.
@@ -135,10 +139,11 @@ impl Libvirt {
 
     /// Opens another connection.
     async fn dial(&self) -> Result<Open, Trouble> {
-        let stream = self.transport.libvirt(self.deadline).await?;
+        let mode = self.mode;
+        let stream = self.transport.libvirt(mode, self.deadline).await?;
         let mut tunnel = Tunnel::to(stream)?;
-        let uri = tunnel.uri();
-        let opening = tokio::task::spawn_blocking(move || opening::open(&uri));
+        let uri = tunnel.uri(mode);
+        let opening = tokio::task::spawn_blocking(move || opening::open(&uri, mode));
         let Ok(opened) = timeout(self.deadline, opening).await else {
             tunnel.cut();
             let seconds = self.deadline.as_secs();
@@ -357,7 +362,7 @@ mod tests {
     /// Asks what has these answers, one after the other; returns what came of it and how many are left.
     async fn asked(answers: Vec<Result<u32, Unanswered>>) -> (Result<u32, Trouble>, usize) {
         let limit = Duration::from_secs(30);
-        let libvirt = Libvirt::over(Arc::new(Transport::Local), limit, limit);
+        let libvirt = Libvirt::over(Arc::new(Transport::Local), DaemonMode::System, limit, limit);
         let left = std::sync::Mutex::new(answers);
         let next = || {
             let mut left = left.lock().unwrap();

@@ -4,16 +4,20 @@ use virt::{connect::Connect, error::Error};
 use virt_sys as sys;
 
 use super::has_code;
-use crate::host::{HostErrorKind, trouble::Trouble};
+use crate::{
+    host::{HostErrorKind, trouble::Trouble},
+    model::DaemonMode,
+};
 
 /// What freehold asks of libvirt (firmware chosen by libvirt, 5.2; whole backing chains in XML) is there, and
 /// no distribution that is still maintained has an older one.
 const OLDEST: u32 = 6_000_000;
 
 /// Opens a connection to one that is new enough. Blocks, also when it fails: closing waits for an answer.
-pub(super) fn open(uri: &str) -> Result<Connect, Trouble> {
-    let connect = Connect::open(Some(uri)).map_err(|error| unopened(&error))?;
-    refuse_old(connect.lib_version().map_err(|error| unopened(&error))?)?;
+pub(super) fn open(uri: &str, mode: DaemonMode) -> Result<Connect, Trouble> {
+    let unopened = |error: Error| unopened(&error, mode);
+    let connect = Connect::open(Some(uri)).map_err(unopened)?;
+    refuse_old(connect.lib_version().map_err(unopened)?)?;
     Ok(connect)
 }
 
@@ -24,8 +28,12 @@ pub(crate) fn version_text(number: u32) -> String {
 }
 
 /// Where its socket is open to all, polkit decides.
-fn unopened(error: &Error) -> Trouble {
+fn unopened(error: &Error, mode: DaemonMode) -> Trouble {
     let text = error.message().to_owned();
+    if mode == DaemonMode::Session {
+        return Trouble::unreachable(text)
+            .hint("log in there, and see: virsh -c qemu:///session version");
+    }
     if is_denied(error) {
         return Trouble::new(HostErrorKind::Login, text)
             .hint("put the login's user into group libvirt there: usermod -aG libvirt USER");

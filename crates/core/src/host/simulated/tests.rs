@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     host::{Certainty, Host as _},
     model::{
-        Accel, Digest, DiskSpec, DomainSpec, DomainState, Firmware, HostCard, Mark, Ours,
-        VolumeSpec,
+        Accel, DaemonMode, Digest, DiskSpec, DomainSpec, DomainState, Firmware, HostCard, Mark,
+        Ours, VolumeSpec,
     },
 };
 
@@ -102,6 +102,7 @@ async fn two_fleets_keep_their_parts_of_the_card() {
     let card = |fleet: &str, id: u128| HostCard {
         format: HostCard::FORMAT,
         host: Uuid::from_u128(id),
+        libvirt: DaemonMode::System,
         fleets: [(fleet.to_owned(), 1)].into(),
         volumes: [(fleet.to_owned(), vec![format!("{fleet}.root.0")])].into(),
     };

@@ -45,6 +45,7 @@ pub(crate) use self::{
     exec::Stdin,
     guest::guest_key,
     probe::{Destination, ShownKey, destination, host_key},
+    proxy::start_here,
     session::ON_THE_WAY,
 };
 use super::{Host, Stream, trouble::Trouble};

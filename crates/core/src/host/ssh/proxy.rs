@@ -46,7 +46,7 @@ impl Said {
             let (mut stderr, mut line) = (BufReader::new(stderr), Vec::new());
             while stderr.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
                 let text = String::from_utf8_lossy(&line).trim().escape_debug().to_string();
-                tracing::info!("ProxyCommand: {text}");
+                tracing::info!("a command on the way: {text}");
                 if !text.is_empty() {
                     *heard.lock().expect("no holder panics") = text;
                 }
@@ -64,7 +64,7 @@ impl Said {
     }
 }
 
-/// Starts a `ProxyCommand`, in a group of its own: a Ctrl-C is for us, who finish what is under way.
+/// Starts a command, in a group of its own: a Ctrl-C is for us, who finish what is under way.
 /// It is ended with the conversation.
 pub(super) fn start(shell: &Path, command: &str) -> Result<Way, Trouble> {
     let failed = |error| Trouble::unreachable(format!("cannot run `{command}`: {error}"));
@@ -85,13 +85,18 @@ pub(super) fn start(shell: &Path, command: &str) -> Result<Way, Trouble> {
     tokio::spawn(async move {
         let (mut from, mut to) = split(theirs);
         tokio::select! {
-            ended = copy(&mut from, &mut input) => tracing::debug!(?ended, "ProxyCommand is left"),
-            ended = copy(&mut output, &mut to) => tracing::debug!(?ended, "ProxyCommand ended"),
+            ended = copy(&mut from, &mut input) => tracing::debug!(?ended, "a command on the way is left"),
+            ended = copy(&mut output, &mut to) => tracing::debug!(?ended, "a command on the way ended"),
         }
         drop((from, to));
         end(child).await;
     });
     Ok(Way { stream: Box::new(ours), said: Some(said) })
+}
+
+/// Starts a command on this machine, and joins its pipes to a stream.
+pub(crate) fn start_here(command: &str) -> Result<Box<dyn Stream>, Trouble> {
+    Ok(start(Path::new("/bin/sh"), command)?.stream)
 }
 
 /// Ends a command and what it started, which may have something to say as it ends. Its number is its
@@ -103,7 +108,7 @@ async fn end(mut child: Child) {
     }
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
     if let Some(Err(error)) = group.map(|group| kill_process_group(group, Signal::HUP)) {
-        tracing::debug!(%error, "ProxyCommand has ended already");
+        tracing::debug!(%error, "it has ended already");
     }
     drop(child.wait().await);
 }
