@@ -128,7 +128,7 @@ pub(super) fn volume_differences(
         all.push(difference("disk.size", volume.capacity, disk.size));
     }
     let pool = look.view.pool.as_ref().map(|pool| pool.path.as_str()).unwrap_or_default();
-    let image = (disk.name.as_str() == "root").then(|| look.image().volume);
+    let image = (disk.name.as_str() == "root").then(|| look.image());
     let backing = image.map(|image| format!("{pool}/{image}"));
     if volume.backing != backing {
         let name = |path: &Option<String>| path.clone().unwrap_or_else(|| "none".into());

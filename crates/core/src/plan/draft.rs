@@ -12,7 +12,7 @@ use super::{
     removal::{is_protected, removal_of},
     settled::settled,
     trash::{may_come, trash_on, unfinished_restore},
-    vm::{Look, Verdict, needed_image, vm_verdict},
+    vm::{Look, Verdict, needs_image, vm_verdict},
 };
 use crate::{
     model::{
@@ -257,7 +257,7 @@ impl HostDraft<'_> {
                         continue;
                     }
                     if let Work::Vm(work) | Work::VmAnew(_, work) = &change.work
-                        && needed_image(self.world, work).is_some()
+                        && needs_image(work)
                     {
                         images.insert(vm.image.clone());
                     }

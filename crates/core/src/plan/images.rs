@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Action, Broken, Change, Object, Reason, Work, World, draft::HostDraft, image_spec, proof,
+    wanted::image_volume,
 };
 use crate::model::{FleetId, HostCard, HostName, HostView, ImageName, Impact, Seen, Size};
 
@@ -85,7 +86,7 @@ fn listed(card: Option<&HostCard>, fleet: FleetId, volume: &str) -> (bool, bool)
 
 fn names_of(world: &World<'_>, volume: &str) -> Vec<ImageName> {
     let images = world.fleet.images.values();
-    let same = images.filter(|image| image_spec(world.fleet, image).volume == volume);
+    let same = images.filter(|image| image_volume(image) == volume);
     same.map(|image| image.name.clone()).collect()
 }
 
@@ -94,7 +95,7 @@ impl HostDraft<'_> {
     pub(super) fn pull(&mut self, names: &BTreeSet<ImageName>) {
         let pool = self.view.pool.as_ref();
         let lacks = |name: &&ImageName| {
-            let volume = image_spec(self.world.fleet, &self.world.fleet.images[*name]).volume;
+            let volume = image_volume(&self.world.fleet.images[*name]);
             !pool.is_some_and(|pool| pool.volumes.contains_key(&volume))
         };
         let missing: Vec<_> = names.iter().filter(lacks).cloned().collect();

@@ -8,12 +8,10 @@ use super::{
     make::{missing_work, replaced, with_changes},
     proof,
     removal::removal_of,
-    wanted::{domain_spec, image_spec},
+    wanted::{domain_spec, image_volume},
 };
 use crate::{
-    model::{
-        Accel, DomainSpec, DomainView, HostView, ImageSpec, Impact, Vm, VmName, volume_prefix,
-    },
+    model::{Accel, DomainSpec, DomainView, HostView, Impact, Vm, VmName, volume_prefix},
     state::{VmDecision, VmRecord},
 };
 
@@ -66,8 +64,9 @@ impl<'a> Look<'a> {
         std::iter::once(&self.vm.name).chain(before).collect()
     }
 
-    pub(super) fn image(&self) -> ImageSpec {
-        image_spec(self.world.fleet, &self.world.fleet.images[&self.vm.image])
+    /// Returns the file of its image.
+    pub(super) fn image(&self) -> String {
+        image_volume(&self.world.fleet.images[&self.vm.image])
     }
 
     /// Says whether a volume of its lies in the pool.
@@ -391,9 +390,7 @@ pub(super) fn resolved_accel(look: &Look<'_>) -> Accel {
     }
 }
 
-/// Returns the image that a VM's missing root disk needs.
-pub(super) fn needed_image(world: &World<'_>, work: &VmWork) -> Option<ImageSpec> {
-    let needs = work.volumes.iter().any(|volume| volume.backing.is_some());
-    let vm = world.fleet.vms.get(&work.vm).filter(|_| needs)?;
-    Some(image_spec(world.fleet, &world.fleet.images[&vm.image]))
+/// Says whether a VM's image is needed: its root disk is missing.
+pub(super) fn needs_image(work: &VmWork) -> bool {
+    work.volumes.iter().any(|volume| volume.backing.is_some())
 }

@@ -14,14 +14,20 @@ use crate::{
 
 /// Returns the image as a host's pool keeps it: under its digest.
 pub fn image_spec(fleet: &Fleet, image: &Image) -> ImageSpec {
-    let (kind, digits) = (image.checksum.kind(), image.checksum.hex());
     ImageSpec {
         name: image.name.clone(),
-        volume: format!("image.{kind}-{}.{}qcow2", &digits[..32], image.form.infix()),
+        volume: image_volume(image),
         checksum: image.checksum.clone(),
         form: image.form,
         most: largest_root(fleet, &image.name),
     }
+}
+
+/// Returns the name of its file in a host's pool. Each VM asks for it: the rest of an [`ImageSpec`] looks at
+/// all of them.
+pub(super) fn image_volume(image: &Image) -> String {
+    let (kind, digits) = (image.checksum.kind(), image.checksum.hex());
+    format!("image.{kind}-{}.{}qcow2", &digits[..32], image.form.infix())
 }
 
 /// Returns the size that no image can exceed and be of use: a root disk is as large as its image, or
@@ -110,8 +116,7 @@ pub(super) fn domain_spec(
     accel: Accel,
 ) -> DomainSpec {
     let fleet = world.fleet;
-    let backing =
-        |index: usize| (index == 0).then(|| image_spec(fleet, &fleet.images[&vm.image]).volume);
+    let backing = |index: usize| (index == 0).then(|| image_volume(&fleet.images[&vm.image]));
     let disks = decision
         .disks
         .iter()
