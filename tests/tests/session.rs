@@ -24,6 +24,11 @@ use rustix::process::{Pid, Signal, kill_process};
 /// A home of the test's own, so that the login's libvirt is, too.
 const HOME: &str =
     "mount -t tmpfs -o mode=755,uid=$(id -u admin),gid=$(id -g admin) none /home/admin";
+/// What systemd gives to those who log in, and what keeps it when they log out.
+const LOGIND: &str = "mkdir -p /run/user; mount -t tmpfs -o mode=755 none /run/user
+install -d -o admin -m 700 /run/user/$(id -u admin)";
+const LINGER: &str = "mkdir -p /var/lib/systemd; mount -t tmpfs -o mode=755 none /var/lib/systemd
+mkdir /var/lib/systemd/linger; touch /var/lib/systemd/linger/admin";
 /// What an administrator does for bridges. The rack's own files lie over `/etc`, and an overlay does not show
 /// them.
 const HELPER: &str = "\
@@ -81,7 +86,9 @@ impl Drop for Gone<'_> {
 #[test]
 fn a_login_without_rights_is_a_host_of_its_own_libvirt() {
     let lab = lab();
-    let sshd = account(&lab, "", &[HOME, HELPER]);
+    let id = lab.ssh("rack2", "id -u").unwrap();
+    let environment = format!("SetEnv XDG_RUNTIME_DIR=/run/user/{}", id.text());
+    let sshd = account(&lab, &environment, &[HOME, LOGIND, LINGER, HELPER]);
     let bed = reached(&lab, &sshd, "vmfses", "");
     let add = ["host", "add", "own", "--session"];
     says(&bed.expect(2, &add).unwrap(), &["--pool"]);
@@ -114,12 +121,12 @@ fn a_login_without_rights_is_a_host_of_its_own_libvirt() {
     assert!(!said.stdout.contains("BAD") && !said.stdout.contains("  nat "), "{said}");
 
     // It ends when it is idle, or dies; guests go on, and the next question starts it.
-    let end = "kill $(cat ~/.cache/libvirt/libvirtd.pid)";
+    let end = "kill $(cat $XDG_RUNTIME_DIR/libvirt/libvirtd.pid)";
     there(&bed, end);
     says(&bed.expect(0, &["plan"]).unwrap(), &["nothing to do: 1 unchanged"]);
     says(&there(&bed, "virsh -c qemu:///session domstate vmfses"), &["running"]);
     // After a reboot, which clears where it notes what runs, the first question has it start them.
-    let gone = "rm -r ~/.cache/libvirt/qemu/run";
+    let gone = "rm -r $XDG_RUNTIME_DIR/libvirt";
     there(&bed, &format!("virsh -c qemu:///session destroy vmfses; {end}; {gone}"));
     bed.expect(0, &["status"]).unwrap();
     says(&there(&bed, "virsh -c qemu:///session domstate vmfses"), &["running"]);
@@ -142,14 +149,15 @@ fn refused(sshd: &Sshd, lab: &Lab, name: &str, step: &str, said: &[&str]) {
     assert!(bad.len() == 1 && bad[0].contains(step), "{output}");
     if step == "libvirt" {
         says(&bed.expect(3, &["apply", "--yes"]).unwrap(), said);
-        assert_eq!(there(&bed, "ls -A /home/admin").text(), "", "nothing was started");
+        let left = there(&bed, "ls -A /home/admin | grep -v .cache; true");
+        assert_eq!(left.text(), "", "nothing was started");
     }
 }
 
 #[test]
 fn what_stands_in_the_way_of_a_login_is_told() {
     let lab = lab();
-    let fleeting = account(&lab, "SetEnv XDG_RUNTIME_DIR=/run/user/1000", &[HOME]);
+    let fleeting = account(&lab, "", &[HOME, LOGIND]);
     let said = "admin's libvirt would forget its running guests when admin logs out";
     refused(&fleeting, &lab, "seslog", "libvirt", &[said, "loginctl enable-linger admin"]);
 
@@ -157,15 +165,33 @@ fn what_stands_in_the_way_of_a_login_is_told() {
     let said = ["there is no virt-ssh-helper", "install libvirt 6.8"];
     refused(&unhelped, &lab, "seshlp", "libvirt", &said);
 
+    // It starts, and says why it does not.
+    let broken = "mkdir -m 700 /home/admin/.cache; chown root /home/admin/.cache";
+    let broken = account(&lab, "", &[HOME, broken]);
+    refused(&broken, &lab, "sesbrk", "libvirt", &["virt-ssh-helper: ", "Permission denied"]);
+
     let unbridged = account(&lab, "", &[HOME]);
     let said = ["not root's by setuid: admin gets to no bridge", "dpkg-statoverride"];
     refused(&unbridged, &lab, "sesbr", "bridges", &said);
 }
 
+#[test]
+fn a_directory_that_shows_its_card_and_nothing_else_is_not_taken() {
+    let lab = lab();
+    let theirs = "install -d -m 711 /home/admin/freehold
+                  cp /var/lib/libvirt/freehold/freehold-host.json /home/admin/freehold/";
+    let sshd = account(&lab, "", &[HOME, theirs]);
+    let bed = reached(&lab, &sshd, "sesown", &(OWN.to_owned() + &idle("sesown", "host.own", "")));
+    says(&bed.expect(3, &["apply", "--yes"]).unwrap(), &["cannot open directory", "set `pool`"]);
+    says(&bed.expect(3, &["doctor"]).unwrap(), &["BAD pool", "cannot open directory"]);
+    let mode = "stat -c '%U %a' /home/admin/freehold";
+    assert_eq!(there(&bed, mode).text(), "root 711");
+}
+
 /// The same binary as another user, whose libvirt notes everything in this folder.
 fn as_another_user(home: &Path, bed: Bed) -> Bed {
     fs::copy(binary(), home.join("freehold")).unwrap();
-    let places = ["RUNTIME_DIR", "CONFIG_HOME", "CACHE_HOME", "DATA_HOME"];
+    let places = ["CONFIG_HOME", "CACHE_HOME", "DATA_HOME"];
     let places: String =
         places.iter().map(|name| format!("export XDG_{name}={}\n", home.display())).collect();
     let become_nobody = "exec setpriv --reuid=65534 --regid=65534 --clear-groups --";
@@ -194,7 +220,7 @@ fn a_user_of_this_machine_has_one_too() {
         pool.display()
     );
     let bed = bed(&lab, "seshere", &(host + &idle("seshere", "host.here", "")));
-    let said = bed.expect(1, &["apply", "--yes"]).unwrap();
+    let said = bed.expect(3, &["apply", "--yes"]).unwrap();
     says(&said, &["root has no libvirt but the host's", "log in as another user"]);
     let bed = as_another_user(home.path(), bed);
     let virsh = |words: &[&str]| Run::new(home.path().join("virsh")).args(words).ok().unwrap();

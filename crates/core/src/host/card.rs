@@ -13,7 +13,7 @@ use super::{
     transport::Transport,
     trouble::Trouble,
 };
-use crate::model::{FleetId, HostCard, hex_of};
+use crate::model::{DaemonMode, FleetId, HostCard, hex_of};
 
 /// `$1` temporary, `$2` final name, `$3` length, `$4` digest of the file that is to be replaced.
 const REPLACE: &str = r#"
@@ -25,6 +25,19 @@ const REPLACE: &str = r#"
     if [ "$(wc -c < "$1")" -ne "$3" ]; then echo 'the input ended early' >&2; exit 1; fi;
     chmod 0644 -- "$1" && sync -- "$1" && mv -T -- "$1" "$2" && sync -- "$(dirname -- "$2")"
 "#;
+
+/// Two daemons over one pool would each take the other's guests for gone.
+pub(crate) fn refuse_other_daemon(
+    card: &HostCard,
+    mode: DaemonMode,
+    pool: &str,
+) -> Result<(), Trouble> {
+    if card.libvirt == mode {
+        return Ok(());
+    }
+    let why = format!("{pool} is the pool of its {}", card.libvirt.uri());
+    Err(Trouble::conflict(why).hint("set `libvirt` in the host's block, or another `pool`"))
+}
 
 const CHANGED: u32 = 75;
 const TRIES: usize = 20;
@@ -61,7 +74,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::DaemonMode;
 
     const SOON: Duration = Duration::from_secs(30);
 

@@ -30,6 +30,7 @@ mod transport;
 mod trouble;
 mod tunnel;
 mod uses;
+mod way;
 
 use std::{fmt, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 

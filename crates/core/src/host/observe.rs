@@ -1,13 +1,14 @@
 //! Looks at a host: all of it, or not at all.
 
 use super::{
+    card::refuse_other_daemon,
     libvirt::{PoolState, RawDomain},
     listing::{self, CHANGED, Listing, NO_DIRECTORY, NO_FIND},
     real::RealHost,
     ssh::Stdin,
     trouble::Trouble,
 };
-use crate::model::{DomainView, HostCard, HostView, PoolView};
+use crate::model::{DomainView, HostView, PoolView};
 
 impl RealHost {
     /// Reads everything at the same time; a part that fails spoils the whole.
@@ -20,7 +21,7 @@ impl RealHost {
             self.libvirt.offers_kvm(),
         )?;
         if let Ok(Listing { card: Some(card), .. }) = &listing {
-            self.refuse_other_daemons(card)?;
+            refuse_other_daemon(card, self.mode, &self.pool)?;
         }
         self.refuse_other_place(pool.as_ref())?;
         let (pool, found) = match (pool, listing) {
@@ -39,15 +40,6 @@ impl RealHost {
             Ok(HostView { kvm, pool, networks, domains, bridges: found })
         });
         shaped.await.map_err(Trouble::failed)?
-    }
-
-    /// Two daemons over one pool would each take the other's guests for gone.
-    fn refuse_other_daemons(&self, card: &HostCard) -> Result<(), Trouble> {
-        if card.libvirt == self.mode {
-            return Ok(());
-        }
-        let why = format!("{} is the pool of its {}", self.pool, card.libvirt.uri());
-        Err(Trouble::conflict(why).hint("set `libvirt` in the host's block, or another `pool`"))
     }
 
     fn refuse_other_place(&self, pool: Option<&PoolState>) -> Result<(), Trouble> {

@@ -114,7 +114,7 @@ impl RealHost {
         if pool.is_some_and(|pool| pool.active || pool.finished) {
             return Ok(());
         }
-        taken::refuse(&self.transport, &self.pool, self.deadlines.call).await
+        taken::refuse(&self.transport, &self.pool, self.mode, self.deadlines.call).await
     }
 
     async fn move_volume(&self, from: &str, to: &str) -> Result<(), Trouble> {

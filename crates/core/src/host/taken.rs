@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::{command::Command, ssh::Stdin, transport::Transport, trouble::Trouble};
-use crate::model::HostCard;
+use super::{
+    card::refuse_other_daemon, command::Command, listing::card_of, ssh::Stdin,
+    transport::Transport, trouble::Trouble,
+};
+use crate::model::{DaemonMode, HostCard};
 
-/// `$1` directory, `$2` the card's name. A file system of its own has its `lost+found`.
+/// `$1` directory, `$2` the card's name; prints the card. A file system of its own has its `lost+found`.
 ///
 /// What is not found may be there all the same: behind a directory that the SSH user may not search,
 /// or a link. So the nearest one that is there has to show what is in it.
@@ -16,8 +19,9 @@ const TAKEN: &str = r#"
     done;
     if [ ! -d "$d" ]; then echo "$d is no directory" >&2; exit 46; fi;
     if [ ! -x "$d" ]; then echo "$d does not show what is in it" >&2; exit 46; fi;
-    if [ "$d" != "$1" ] || [ -e "$1/$2" ]; then exit 0; fi;
+    if [ "$d" != "$1" ]; then exit 0; fi;
     ls -A -- "$1" >/dev/null || exit 46;
+    if [ -e "$1/$2" ]; then exec cat -- "$1/$2"; fi;
     for f in "$1"/* "$1"/.[!.]* "$1"/..?*; do
       if [ ! -e "$f" ] && [ ! -L "$f" ] || [ "$f" = "$1/lost+found" ]; then continue; fi;
       echo "$f is there, and not ours" >&2; exit 46;
@@ -25,12 +29,21 @@ const TAKEN: &str = r#"
 "#;
 const TAKEN_CODE: u32 = 46;
 
-/// Refuses a directory that holds others' files, or may.
-pub(super) async fn refuse(on: &Transport, pool: &str, deadline: Duration) -> Result<(), Trouble> {
+/// Refuses a directory that holds others' files, or may, or is the pool of another daemon.
+pub(super) async fn refuse(
+    on: &Transport,
+    pool: &str,
+    mode: DaemonMode,
+    deadline: Duration,
+) -> Result<(), Trouble> {
     let command = Command::new(TAKEN, [pool, HostCard::FILE])?;
     let output = on.run(&command, Stdin::Nothing, deadline).await?;
     if output.code != TAKEN_CODE {
-        return output.good().map(drop);
+        let card = output.good()?;
+        return match card.is_empty() {
+            true => Ok(()),
+            false => refuse_other_daemon(&card_of(&card)?, mode, pool),
+        };
     }
     let hint = "set `pool` in the host's block to an empty directory of its own, or to one that is \
                 not there yet, where the SSH user may look";

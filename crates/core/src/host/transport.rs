@@ -1,14 +1,15 @@
 //! The ways to a host: over SSH, or none for this machine.
 
-use std::{net::Ipv4Addr, process::Stdio, time::Duration};
+use std::{net::Ipv4Addr, path::Path, process::Stdio, time::Duration};
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream, net::UnixStream, time::timeout};
 
 use super::{
     HostErrorKind, Stream,
     command::Command,
-    ssh::{Refused, Ssh, Stdin, start_here},
+    ssh::{Refused, Ssh, Stdin},
     trouble::Trouble,
+    way::{self, Way},
 };
 use crate::model::DaemonMode;
 
@@ -70,46 +71,81 @@ const HELPER: &str = r#"
     exec nc -U "$1";
 "#;
 
-/// What keeps the runtime directories of users who are not logged in, a file for each.
-const LINGER: &str = "/var/lib/systemd/linger";
+/// Where systemd keeps users' runtime directories, and what keeps those of users who are not logged in:
+/// a file for each.
+const RUNTIME: [&str; 2] = ["/run/user", "/var/lib/systemd/linger"];
 
-/// `$1` [`LINGER`], `$2` root's number. Says whether the directory that a user's libvirt notes its running guests in stays.
-const LOOK_AT_SESSION: &str = r#"
+/// `$1` the first of [`RUNTIME`]. A user's libvirt is where this variable leads: whatever it is at one
+/// login and another, there must be one.
+macro_rules! runtime {
+    () => {
+        r#"
+    n=$(id -u);
+    if [ -d "$1/$n" ]; then XDG_RUNTIME_DIR=$1/$n; export XDG_RUNTIME_DIR; else unset XDG_RUNTIME_DIR; fi;
+"#
+    };
+}
+
+/// Starts the daemon where it does not run: the one daemon, as others know neither pools nor networks.
+const SESSION: &str = concat!(runtime!(), "exec virt-ssh-helper 'qemu:///session?mode=legacy'");
+
+/// `$1 $2` [`RUNTIME`], `$3` root's number.
+const LOOK_AT_SESSION: &str = concat!(
+    runtime!(),
+    r#"
     u=$(id -un);
-    if [ "$(id -u)" = "$2" ]; then echo root; else
-      case ${XDG_RUNTIME_DIR-} in
-        /run/user/*) if [ -e "$1/$u" ]; then echo kept; else echo fleeting; fi;;
-        *) echo kept;;
-      esac;
-    fi;
+    login1() {
+      set -- "$1" org.freedesktop.login1;
+      busctl get-property "$2" /org/freedesktop/login1 "$2.Manager" "$1" 2>/dev/null;
+    };
+    if [ "$n" = "$3" ]; then echo root;
+    elif [ -z "${XDG_RUNTIME_DIR-}" ]; then echo kept;
+    elif [ ! -e "$2/$u" ]; then echo fleeting;
+    elif [ "$(login1 KillUserProcesses)" = 'b true' ]; then
+      case $(login1 KillExcludeUsers) in *"\"$u\""*) echo kept;; *) echo killed;; esac;
+    else echo kept; fi;
     echo "$u";
+    PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin;
+    if command -v libvirtd >/dev/null 2>&1; then echo one;
+    elif command -v virtqemud >/dev/null 2>&1; then echo modular; else echo none; fi;
     if command -v virt-ssh-helper >/dev/null 2>&1; then echo way; fi;
-"#;
-
-/// Starts the daemon where it does not run.
-const SESSION: &str = "exec virt-ssh-helper qemu:///session";
+"#
+);
 
 /// Returns why the libvirt of the user himself cannot be had, by what [`LOOK_AT_SESSION`] said.
 fn no_session(said: &str) -> Option<Trouble> {
     let mut lines = said.lines();
     let (found, user) = (lines.next().unwrap_or_default(), lines.next().unwrap_or("the user"));
-    if found == "root" {
+    let (daemon, way) = (lines.next().unwrap_or_default(), lines.next());
+    let no = |why: String, hint: String| Some(Trouble::unreachable(why).hint(hint));
+    match (found, daemon, way) {
         // libvirt takes it to the host's own daemon, which has no such driver.
-        return Some(
-            Trouble::input(format!("{user} has no libvirt but the host's"))
-                .hint("log in as another user, or leave `libvirt` out of the host's block"),
-        );
+        ("root", ..) => no(
+            format!("{user} has no libvirt but the host's"),
+            "log in as another user, or leave `libvirt` out of the host's block".to_owned(),
+        ),
+        ("fleeting", ..) => no(
+            format!("{user}'s libvirt would forget its running guests when {user} logs out"),
+            format!("on the host: loginctl enable-linger {user}"),
+        ),
+        ("killed", ..) => no(
+            format!("systemd would kill {user}'s guests when {user} logs out"),
+            format!("KillExcludeUsers=root {user} in /etc/systemd/logind.conf there"),
+        ),
+        (_, "modular", _) => no(
+            "its libvirt has a daemon for each driver, and a user's own have no proxy".to_owned(),
+            "install libvirtd beside them, or use the host's own: leave `libvirt` out".to_owned(),
+        ),
+        (_, "none", _) => no(
+            "no libvirtd is installed there".to_owned(),
+            "install libvirt (Debian: libvirt-daemon, qemu-system-x86)".to_owned(),
+        ),
+        (_, _, None) => no(
+            "there is no virt-ssh-helper, which leads to a user's own libvirt".to_owned(),
+            "install libvirt 6.8 or later (Debian: libvirt-daemon)".to_owned(),
+        ),
+        _ => None,
     }
-    if found == "fleeting" {
-        let why = format!("{user}'s libvirt would forget its running guests when {user} logs out");
-        return Some(
-            Trouble::unreachable(why).hint(format!("on the host: loginctl enable-linger {user}")),
-        );
-    }
-    lines.next().is_none().then(|| {
-        Trouble::unreachable("there is no virt-ssh-helper, which leads to a user's own libvirt")
-            .hint("install libvirt 6.8 or later (Debian: libvirt-daemon)")
-    })
 }
 
 /// Returns why libvirt cannot be had, by what was found at its socket.
@@ -154,7 +190,7 @@ impl Transport {
         &self,
         mode: DaemonMode,
         deadline: Duration,
-    ) -> Result<Box<dyn Stream>, Trouble> {
+    ) -> Result<Way, Trouble> {
         match mode {
             DaemonMode::System => self.socket(deadline).await,
             DaemonMode::Session => self.session(deadline).await,
@@ -163,27 +199,29 @@ impl Transport {
 
     /// Has a command lead to the user's own libvirt: only on the host itself is it known where its socket
     /// is, and there may be none yet.
-    async fn session(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
-        let look = Command::new(LOOK_AT_SESSION, [LINGER, "0"])?;
+    async fn session(&self, deadline: Duration) -> Result<Way, Trouble> {
+        let [runtime, linger] = RUNTIME;
+        let look = Command::new(LOOK_AT_SESSION, [runtime, linger, "0"])?;
         let said = self.run(&look, Stdin::Nothing, deadline).await?.good()?;
         if let Some(trouble) = no_session(&String::from_utf8_lossy(&said)) {
             return Err(trouble);
         }
+        let helper = Command::new(SESSION, [runtime])?;
         match self {
-            Self::Ssh(ssh) => ssh.pipe(&Command::new(SESSION, [])?, deadline).await,
-            Self::Local => start_here(SESSION),
+            Self::Ssh(ssh) => ssh.pipe(&helper, deadline).await,
+            Self::Local => way::start(Path::new("/bin/sh"), &format!("exec {}", helper.text())),
         }
     }
 
     /// Opens the socket of the host's libvirt.
-    async fn socket(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
+    async fn socket(&self, deadline: Duration) -> Result<Way, Trouble> {
         match self {
             Self::Local => match UnixStream::connect(SOCKET).await {
-                Ok(stream) => return Ok(Box::new(stream)),
+                Ok(stream) => return Ok(Way::of(stream)),
                 Err(error) => tracing::debug!(%error, "no libvirt at {SOCKET}"),
             },
             Self::Ssh(ssh) => match within(deadline, ssh.socket(SOCKET)).await? {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => return Ok(Way::of(stream)),
                 Err(refused) => tracing::debug!(?refused, "no libvirt at {SOCKET}"),
             },
         }
@@ -191,7 +229,7 @@ impl Transport {
     }
 
     /// Finds out why no socket answered, and takes the way round where it may be sshd's fault.
-    async fn way_round(&self, deadline: Duration) -> Result<Box<dyn Stream>, Trouble> {
+    async fn way_round(&self, deadline: Duration) -> Result<Way, Trouble> {
         let look = Command::new(LOOK_AT_SOCKETS, [SOCKET, QEMU_ALONE])?;
         let output = self.run(&look, Stdin::Nothing, deadline).await?.good()?;
         let text = String::from_utf8_lossy(&output);
@@ -291,7 +329,7 @@ async fn run_here(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::{fs::PermissionsExt, net::UnixListener};
 
     use super::*;
 
@@ -317,26 +355,39 @@ mod tests {
     #[test]
     fn a_session_that_would_be_forgotten_or_cannot_be_reached_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let said = |runtime: Option<&str>, root: &str| {
-            let lingers = folder.path().to_str().unwrap();
-            let words = Command::new(LOOK_AT_SESSION, [lingers, root]).unwrap().words();
+        let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let id = rustix::process::getuid().as_raw().to_string();
+        let busctl = |text: &str| {
+            std::fs::write(at("busctl"), format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(at("busctl"), PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        let said = |root: &str| {
+            let words = Command::new(LOOK_AT_SESSION, [&*at("run"), &at("linger"), root]).unwrap();
+            let words = words.words();
             let mut command = std::process::Command::new(&words[0]);
-            command.args(&words[1..]).env_remove("XDG_RUNTIME_DIR");
-            command.envs(runtime.map(|runtime| ("XDG_RUNTIME_DIR", runtime)));
+            let path = format!("{}:/usr/bin:/bin", folder.path().display());
+            command.args(&words[1..]).env("PATH", path).env("XDG_RUNTIME_DIR", "/else/where");
             String::from_utf8(command.output().unwrap().stdout).unwrap()
         };
         let hint = |said: &str| no_session(said).and_then(|trouble| trouble.hint);
-        let fleeting = said(Some("/run/user/0"), "");
-        let user = fleeting.lines().nth(1).unwrap().to_owned();
+        busctl("echo b false");
+        let kept = said("");
+        let user = kept.lines().nth(1).unwrap().to_owned();
+        assert!(kept.starts_with("kept\n"), "without systemd: {kept}");
+        assert!(hint(&said(&id)).unwrap().contains("as another user"));
+        std::fs::create_dir_all(at(&format!("run/{id}"))).unwrap();
+        std::fs::create_dir(at("linger")).unwrap();
         let linger = format!("on the host: loginctl enable-linger {user}");
-        assert_eq!(hint(&fleeting), Some(linger), "{fleeting}");
-        std::fs::write(folder.path().join(&user), "").unwrap();
-        for kept in [Some("/run/user/0"), Some("/home/a/run"), None].map(|it| said(it, "")) {
-            assert!(kept.starts_with(&format!("kept\n{user}\n")), "{kept}");
-        }
-        let root = said(None, &rustix::process::getuid().as_raw().to_string());
-        assert!(hint(&root).unwrap().contains("as another user"), "{root}");
-        assert_eq!(hint("kept\na\nway\n"), None);
-        assert!(hint("kept\na\n").unwrap().contains("install libvirt 6.8"));
+        assert_eq!(hint(&said("")), Some(linger));
+        std::fs::write(at(&format!("linger/{user}")), "").unwrap();
+        assert!(said("").starts_with("kept\n"));
+        busctl("case $5 in KillUserProcesses) echo b true;; *) echo as 1 '\"root-2\"';; esac");
+        assert!(hint(&said("")).unwrap().contains(&format!("KillExcludeUsers=root {user}")));
+        busctl(&format!("case $5 in Kill*s) echo b true;; esac; echo as 1 '\"{user}\"'"));
+        assert!(said("").starts_with("kept\n"), "{}", said(""));
+        assert_eq!(hint("kept\na\none\nway\n"), None);
+        assert!(hint("kept\na\none\n").unwrap().contains("install libvirt 6.8"));
+        assert!(hint("kept\na\nmodular\nway\n").unwrap().contains("install libvirtd"));
+        assert!(hint("kept\na\nnone\n").unwrap().contains("libvirt-daemon"));
     }
 }

@@ -76,10 +76,10 @@ impl HostCard {
     pub const FORMAT: u32 = 1;
 
     /// Returns the card that lies on the host with one fleet's part as in this one; `None` when it
-    /// is another host's.
+    /// is another host's, or another daemon's.
     pub(crate) fn merged_into(&self, there: Option<Self>, fleet: FleetId) -> Option<Self> {
         let Some(mut card) = there else { return Some(self.clone()) };
-        if card.host != self.host {
+        if card.host != self.host || card.libvirt != self.libvirt {
             return None;
         }
         let fleet = fleet.to_string();

@@ -199,8 +199,8 @@ impl HostDraft<'_> {
         });
         let there = |name: &String| pool.is_some_and(|pool| pool.volumes.contains_key(name));
         if let Some(ours) = card.volumes.get_mut(&self.world.fleet.id.to_string()) {
-            let (fleet, claimed) = (self.world.fleet.id, self.claimed());
-            let comes = |name: &str| may_come(fleet, &self.host.name, self.view, name);
+            let claimed = self.claimed();
+            let comes = |name: &str| may_come(self.world, &self.host.name, self.view, name);
             ours.retain(|name| there(name) || claimed.contains(name) || comes(name));
         }
         card

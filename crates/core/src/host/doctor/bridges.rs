@@ -15,7 +15,8 @@ use crate::{
 /// How a guest of a user's own libvirt gets to a bridge: by QEMU's helper, which is root's.
 const BRIDGE_HELPER: &str = r#"
     for h in /usr/lib/qemu/qemu-bridge-helper /usr/libexec/qemu-bridge-helper; do
-      if [ -e "$h" ]; then echo "helper $h"; if [ -u "$h" ]; then echo setuid; fi; break; fi;
+      if [ -e "$h" ]; then echo "helper $h"; if [ -u "$h" ] || getcap "$h" 2>/dev/null | grep -q cap_net_admin; then echo setuid; fi;
+      break; fi;
     done;
     if [ -w /dev/net/tun ]; then echo tun; fi;
     f=/etc/qemu/bridge.conf;
@@ -95,17 +96,19 @@ fn helped(facts: &Facts, names: &[String], said: &str) -> Check {
         return Check::bad(Step::Bridges, said)
             .fix("chmod 666 /dev/net/tun, and a udev rule for it");
     }
-    let shut: Vec<&String> = names
-        .iter()
-        .filter(|name| !has(&["allow", "all"]) && !has(&["allow", name.as_str()]))
-        .collect();
+    let rule = |word: &str, name: &str| has(&[word, "all"]) || has(&[word, name]);
+    let is_shut = |name: &&String| rule("deny", name) || !rule("allow", name);
+    let shut: Vec<&String> = names.iter().filter(is_shut).collect();
     let all = names.join(", ");
     if shut.is_empty() {
         return Check::good(Step::Bridges, format!("{all}, by {helper}"));
     }
-    if has(&["shut"]) {
-        let said =
-            format!("{all}, if /etc/qemu/bridge.conf allows it, which {} may not read", facts.user);
+    let includes = lines.iter().any(|words| words.first().is_some_and(|it| it == "include"));
+    if has(&["shut"]) || includes {
+        let said = format!(
+            "{all}, if /etc/qemu/bridge.conf allows it, which {} may not read to its end",
+            facts.user
+        );
         return Check::note(Step::Bridges, said).fix("as root: cat /etc/qemu/bridge.conf");
     }
     let said = format!("/etc/qemu/bridge.conf does not allow {}", shut[0]);
@@ -132,6 +135,8 @@ mod tests {
             (format!("{helper}setuid\n"), Verdict::Bad, "does not allow br0"),
             (format!("{helper}setuid\nallow br0\n# allow br1\n"), Verdict::Bad, "not allow br1"),
             (format!("{helper}setuid\nshut\n"), Verdict::Note, "admin may not read"),
+            (format!("{helper}setuid\nallow all\ndeny br1\n"), Verdict::Bad, "not allow br1"),
+            (format!("{helper}setuid\ninclude /etc/x\n"), Verdict::Note, "to its end"),
             (format!("{helper}setuid\n allow  br0\nallow br1\n"), Verdict::Good, "br0, br1, by"),
             (format!("{helper}setuid\nallow all\n"), Verdict::Good, "qemu-bridge-helper"),
         ];

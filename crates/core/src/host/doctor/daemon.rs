@@ -4,9 +4,9 @@ use super::{Check, Patient, Step, Verdict, Wanted, session::Facts};
 use crate::{
     host::{
         HostErrorKind,
-        libvirt::{Capabilities, version_text},
+        libvirt::{Capabilities, advice, version_text},
     },
-    model::{Accel, DaemonMode},
+    model::Accel,
 };
 
 impl Patient {
@@ -30,20 +30,13 @@ impl Patient {
                 Some(found)
             }
             Err(trouble) => {
-                let mut check = Check::of(Step::Libvirt, &trouble, self.status());
+                let mut check = Check::of(Step::Libvirt, &trouble, advice::status(self.mode));
                 if trouble.kind == HostErrorKind::Login {
                     check = check.fix("log in anew afterwards: groups are given at login");
                 }
                 checks.push(check);
                 None
             }
-        }
-    }
-
-    fn status(&self) -> &'static str {
-        match self.mode {
-            DaemonMode::System => "systemctl status libvirtd",
-            DaemonMode::Session => "virsh -c qemu:///session version",
         }
     }
 
@@ -58,7 +51,7 @@ impl Patient {
         let offered = match self.libvirt.firmware(if kvm { "kvm" } else { "qemu" }).await {
             Ok(offered) => offered,
             Err(trouble) => {
-                return Check::of(Step::Firmware, &trouble, self.status());
+                return Check::of(Step::Firmware, &trouble, advice::status(self.mode));
             }
         };
         // SeaBIOS is a part of QEMU; libvirt lists what was installed besides.

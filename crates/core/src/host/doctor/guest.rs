@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Check, Patient, Step, Verdict};
+use super::{Check, Patient, Step, Verdict, session::Facts};
 use crate::{
     host::{
-        libvirt::{Capabilities, TinyGuest},
+        command::Command,
+        libvirt::{Capabilities, TinyGuest, advice},
         trouble::Trouble,
     },
     model::{Accel, DaemonMode},
@@ -21,7 +22,7 @@ const ENABLE: &str = "turn on VT-x or AMD-V in its BIOS, then: modprobe kvm_inte
 
 impl Patient {
     /// Starts a guest with what the host is to use.
-    pub(super) async fn guest(&self, found: &Capabilities) -> Check {
+    pub(super) async fn guest(&self, facts: &Facts, found: &Capabilities) -> Check {
         match self.accel {
             _ if !found.x86 => {
                 let said = "this host runs no x86-64 guests, and freehold makes no others";
@@ -31,13 +32,27 @@ impl Patient {
             Accel::Auto if !found.kvm => {
                 let check = self.emulated("no KVM: emulated, which is slow").await;
                 let verdict = check.verdict.max(Verdict::Note);
-                Check { verdict, ..check }.fix(ENABLE)
+                Check { verdict, ..check }.fix(self.enable(facts).await)
             }
             Accel::Kvm if !found.kvm => {
                 let said = "libvirt offers no KVM, which accel = \"kvm\" asks for";
-                Check::bad(Step::Guest, said).fix(ENABLE).fix(TCG)
+                Check::bad(Step::Guest, said).fix(self.enable(facts).await).fix(TCG)
             }
             Accel::Auto | Accel::Kvm => self.by_kvm().await,
+        }
+    }
+
+    /// Returns what gives us KVM. Guests of a user's own libvirt open it with that user's rights.
+    async fn enable(&self, facts: &Facts) -> String {
+        let shut = "if [ -e /dev/kvm ] && [ ! -w /dev/kvm ]; then echo shut; fi";
+        let said = match Command::new(shut, []) {
+            Ok(command) if self.mode == DaemonMode::Session => self.run(&command).await,
+            _ => return ENABLE.to_owned(),
+        };
+        let user = &facts.user;
+        match said.is_ok_and(|said| said.trim() == "shut") {
+            true => format!("usermod -aG kvm {user}, then as {user}: pkill -u {user} libvirtd"),
+            false => ENABLE.to_owned(),
         }
     }
 
@@ -95,19 +110,11 @@ fn by_kvm(took: Duration, emulated: Option<Duration>) -> Check {
     }
 }
 
-/// Returns what shows what QEMU said about it.
-fn log(mode: DaemonMode) -> &'static str {
-    match mode {
-        DaemonMode::System => "tail /var/log/libvirt/qemu/freehold-doctor.log",
-        DaemonMode::Session => "tail ~/.cache/libvirt/qemu/log/freehold-doctor.log",
-    }
-}
-
 fn unended(guest: TinyGuest, what: &str, limit: Duration, mode: DaemonMode) -> Check {
     let kernel = "journalctl -k | grep -i -e kvm -e qemu";
     match guest {
         TinyGuest::Died => Check::bad(Step::Guest, format!("a guest by {what} died at once"))
-            .fix(log(mode))
+            .fix(advice::log_of_doctors_guest(mode))
             .fix(kernel),
         TinyGuest::Taken => {
             let said = "not tried: another doctor's guest is there all the time";
@@ -122,7 +129,7 @@ fn unended(guest: TinyGuest, what: &str, limit: Duration, mode: DaemonMode) -> C
 }
 
 fn failed(trouble: &Trouble, mode: DaemonMode) -> Check {
-    let check = Check::of(Step::Guest, trouble, log(mode));
+    let check = Check::of(Step::Guest, trouble, advice::log_of_doctors_guest(mode));
     Check { said: format!("no guest starts: {}", check.said), ..check }
 }
 

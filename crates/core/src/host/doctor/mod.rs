@@ -213,7 +213,7 @@ impl Patient {
         checks.extend(self.sftp().await);
         let capabilities = self.daemon(&facts, checks).await;
         if let Some(capabilities) = &capabilities {
-            checks.push(self.guest(capabilities).await);
+            checks.push(self.guest(&facts, capabilities).await);
             checks.push(self.firmware(&facts, capabilities, wanted).await);
         }
         checks.push(self.place(&facts, capabilities.as_ref()).await);

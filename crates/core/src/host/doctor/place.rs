@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Check, Patient, Step, Verdict, session::Facts};
 use crate::{
     host::{
+        card::refuse_other_daemon,
         command::{Command, quote},
         libvirt::Capabilities,
         listing,
@@ -161,7 +162,7 @@ impl Patient {
     async fn as_apply_looks(&self, made: Option<bool>) -> Result<(), Trouble> {
         match made {
             None => Ok(()),
-            Some(false) => taken::refuse(&self.transport, &self.pool, self.limit).await,
+            Some(false) => taken::refuse(&self.transport, &self.pool, self.mode, self.limit).await,
             Some(true) => {
                 let command = listing::command(&self.pool, &[])?;
                 let output = self.transport.run(&command, Stdin::Nothing, self.limit).await?;
@@ -169,7 +170,10 @@ impl Patient {
                     listing::NO_FIND => Err(no_find()),
                     // Somebody is at work there.
                     listing::CHANGED => Ok(()),
-                    _ => output.good().map(drop),
+                    _ => match listing::read(&output.good()?, &self.pool)?.and_then(|it| it.card) {
+                        Some(card) => refuse_other_daemon(&card, self.mode, &self.pool),
+                        None => Ok(()),
+                    },
                 }
             }
         }

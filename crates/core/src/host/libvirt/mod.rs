@@ -4,6 +4,7 @@
 //! next call connects anew. `virConnectGetHostname` is never called: it may take ten seconds in the
 //! host's resolver.
 
+pub(crate) mod advice;
 mod changes;
 mod console;
 mod domain_shape;
@@ -47,7 +48,7 @@ pub(crate) use self::{
     raw_domain::RawDomain,
     storage::{Owner, PoolState},
 };
-use super::{HostErrorKind, transport::Transport, trouble::Trouble, tunnel::Tunnel};
+use super::{HostErrorKind, transport::Transport, trouble::Trouble, tunnel::Tunnel, way::Way};
 use crate::model::DaemonMode;
 
 /// How long is waited before a lost connection is made again, for a question that is asked once more:
@@ -140,7 +141,7 @@ impl Libvirt {
     /// Opens another connection.
     async fn dial(&self) -> Result<Open, Trouble> {
         let mode = self.mode;
-        let stream = self.transport.libvirt(mode, self.deadline).await?;
+        let Way { stream, said } = self.transport.libvirt(mode, self.deadline).await?;
         let mut tunnel = Tunnel::to(stream)?;
         let uri = tunnel.uri(mode);
         let opening = tokio::task::spawn_blocking(move || opening::open(&uri, mode));
@@ -148,9 +149,15 @@ impl Libvirt {
             tunnel.cut();
             let seconds = self.deadline.as_secs();
             return Err(Trouble::unreachable(format!("libvirt did not answer within {seconds} s"))
-                .hint("is libvirtd frozen? try `systemctl restart libvirtd` on the host"));
+                .hint(advice::frozen(mode)));
         };
-        let connect = opened.map_err(Trouble::failed)??;
+        let connect = match (opened.map_err(Trouble::failed)?, said) {
+            (Err(trouble), Some(said)) => {
+                tunnel.cut();
+                return Err(trouble.after(&said.last().await));
+            }
+            (opened, _) => opened?,
+        };
         tunnel.shut_door();
         Ok(Open { connect: Some(connect), tunnel })
     }
@@ -187,7 +194,7 @@ impl Libvirt {
                 // It is not there again yet.
                 Err(Unanswered::Told(trouble))
                     if was_lost && trouble.kind == HostErrorKind::Unreachable => {}
-                Err(unanswered) => return Err(unanswered.into()),
+                Err(unanswered) => return Err(unanswered.told(self.mode)),
             }
             if begun.elapsed() + pause > self.deadline {
                 break;
@@ -195,7 +202,7 @@ impl Libvirt {
             tracing::info!(?pause, "the connection to libvirt was lost; asking once more");
             sleep(pause).await;
         }
-        ask().await.map_err(Trouble::from)
+        ask().await.map_err(|error| error.told(self.mode))
     }
 
     /// Changes something: never tried again, as nobody knows what came of it.
@@ -204,7 +211,7 @@ impl Libvirt {
         call: impl FnOnce(&Connect) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, Trouble> {
         self.call(None, self.long_deadline, call).await.map_err(|error| match error {
-            Unanswered::Lost => lost().unknown(),
+            Unanswered::Lost => lost(self.mode).unknown(),
             Unanswered::Late(trouble) => trouble.unknown(),
             Unanswered::Told(trouble) => trouble,
         })
@@ -251,9 +258,8 @@ impl Libvirt {
     }
 }
 
-fn lost() -> Trouble {
-    Trouble::unreachable("the connection to libvirt was lost")
-        .hint("did libvirtd end there? see `journalctl -u libvirtd` on the host")
+fn lost(mode: DaemonMode) -> Trouble {
+    Trouble::unreachable("the connection to libvirt was lost").hint(advice::ended(mode))
 }
 
 /// Why a call has no answer.
@@ -266,11 +272,11 @@ enum Unanswered {
     Told(Trouble),
 }
 
-impl From<Unanswered> for Trouble {
-    fn from(unanswered: Unanswered) -> Self {
-        match unanswered {
-            Unanswered::Lost => lost(),
-            Unanswered::Late(trouble) | Unanswered::Told(trouble) => trouble,
+impl Unanswered {
+    fn told(self, mode: DaemonMode) -> Trouble {
+        match self {
+            Self::Lost => lost(mode),
+            Self::Late(trouble) | Self::Told(trouble) => trouble,
         }
     }
 }

@@ -3,7 +3,7 @@
 use virt::{connect::Connect, error::Error};
 use virt_sys as sys;
 
-use super::has_code;
+use super::{advice, has_code};
 use crate::{
     host::{HostErrorKind, trouble::Trouble},
     model::DaemonMode,
@@ -32,7 +32,7 @@ fn unopened(error: &Error, mode: DaemonMode) -> Trouble {
     let text = error.message().to_owned();
     if mode == DaemonMode::Session {
         return Trouble::unreachable(text)
-            .hint("log in there, and see: virsh -c qemu:///session version");
+            .hint(format!("log in there, and see: {}", advice::status(mode)));
     }
     if is_denied(error) {
         return Trouble::new(HostErrorKind::Login, text)

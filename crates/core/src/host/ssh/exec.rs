@@ -4,12 +4,20 @@ use std::{io::SeekFrom, path::Path, sync::Arc, time::Duration};
 
 use russh::{Channel, ChannelMsg, client::Msg};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{
+        AsyncReadExt as _, AsyncSeekExt as _, AsyncWrite, AsyncWriteExt as _, copy, duplex, split,
+    },
     time::{Instant, sleep, timeout},
 };
 
 use super::Ssh;
-use crate::host::{Progress, Stream, command::Command, transport::Output, trouble::Trouble};
+use crate::host::{
+    Progress,
+    command::Command,
+    transport::Output,
+    trouble::Trouble,
+    way::{BUFFER, Said, Way},
+};
 
 /// What a command reads.
 #[derive(Clone, Copy)]
@@ -108,13 +116,36 @@ impl Ssh {
         })
     }
 
-    /// Runs a command and returns its standard input and output as a stream.
-    pub(crate) async fn pipe(
-        &self,
-        command: &Command,
-        deadline: Duration,
-    ) -> Result<Box<dyn Stream>, Trouble> {
-        Ok(Box::new(self.start(command, deadline).await?.into_stream()))
+    /// Runs a command and returns its standard input and output as a stream; it takes the place of a
+    /// session as long as that lives.
+    pub(crate) async fn pipe(&self, command: &Command, deadline: Duration) -> Result<Way, Trouble> {
+        let permit = Arc::clone(&self.sessions).acquire_owned().await.map_err(Trouble::failed)?;
+        let (mut reading, writing) = self.start(command, deadline).await?.split();
+        let (ours, theirs) = duplex(BUFFER);
+        let said = Said::by(|mut ear| {
+            tokio::spawn(async move {
+                let (mut from, mut to) = split(theirs);
+                let inward = async {
+                    while let Some(message) = reading.wait().await {
+                        match message {
+                            ChannelMsg::Data { data } if to.write_all(&data).await.is_err() => {
+                                break;
+                            }
+                            ChannelMsg::ExtendedData { data, .. } => ear.hear(&data),
+                            _ => {}
+                        }
+                    }
+                };
+                let mut out = writing.make_writer();
+                tokio::select! {
+                    () = inward => {}
+                    ended = copy(&mut from, &mut out) => tracing::debug!(?ended, "it is left"),
+                }
+                drop(writing.close().await);
+                drop(permit);
+            })
+        });
+        Ok(Way { stream: Box::new(ours), said: Some(said) })
     }
 
     /// Opens a session. sshd frees the place of one that has ended a moment later than it says so,

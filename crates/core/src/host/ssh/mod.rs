@@ -18,7 +18,6 @@ mod patience;
 mod pattern;
 mod probe;
 mod prompt;
-mod proxy;
 mod session;
 mod signer;
 mod verify;
@@ -45,7 +44,6 @@ pub(crate) use self::{
     exec::Stdin,
     guest::guest_key,
     probe::{Destination, ShownKey, destination, host_key},
-    proxy::start_here,
     session::ON_THE_WAY,
 };
 use super::{Host, Stream, trouble::Trouble};

@@ -10,11 +10,13 @@ use super::{
     certificate::CertificateFault,
     config,
     guest::{shown_key, written},
-    proxy::Way,
     session::{asks_for_something, dial, host_key_trouble, preferred},
     verify::{HostKeyError, kind_of, known_host},
 };
-use crate::{host::trouble::Trouble, model::SshTarget};
+use crate::{
+    host::{trouble::Trouble, way::Way},
+    model::SshTarget,
+};
 
 /// Where `ssh_config` leads from a target.
 #[derive(Debug, Clone, PartialEq, Eq)]

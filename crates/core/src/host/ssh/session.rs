@@ -21,10 +21,13 @@ use super::{
     login,
     patience::Patience,
     prompt::Prompt,
-    proxy::{self, Way},
     verify::{HostKeyError, KnownHost, known_host},
 };
-use crate::host::{HostErrorKind, Stream, trouble::Trouble};
+use crate::host::{
+    HostErrorKind, Stream,
+    trouble::Trouble,
+    way::{self, Way},
+};
 
 /// What the key exchange found out; login requires `Verified`.
 #[derive(Debug, Clone, Default)]
@@ -198,7 +201,7 @@ pub(super) async fn dial(route: &Route, options: &SshOptions) -> Result<Way, Tro
     match &route.via {
         None => from_here(route, options).await,
         Some(Via::Jump(hop)) => Box::pin(through(hop, route, options)).await,
-        Some(Via::Command { shell, command }) => proxy::start(shell, command),
+        Some(Via::Command { shell, command }) => way::start(shell, command),
     }
 }
 

@@ -155,15 +155,21 @@ fn entry(world: &World<'_>, key: TrashKey, mut holds: Vec<TrashItem>) -> TrashEn
     TrashEntry { key, vm, holds, age, is_young }
 }
 
-/// Says whether a name of the trash may yet come to be: what it would be made of is still there, and
-/// a call of an earlier run, whose reply was lost, may be on its way.
+/// How long a call of a run that lost it may be on its way, for the sake of what is on the host's card.
+const ON_ITS_WAY: Duration = Duration::from_hours(24);
+
+/// Says whether a name of the trash may yet come to be: what it would be made of is still there, and a
+/// call of a run before, whose reply was lost, may be on its way.
 pub(in crate::plan) fn may_come(
-    fleet: FleetId,
+    world: &World<'_>,
     host: &HostName,
     view: &HostView,
     name: &str,
 ) -> bool {
-    let Some((_, volume, content)) = read(fleet, host, name) else { return false };
+    let Some((key, volume, content)) = read(world.fleet.id, host, name) else { return false };
+    if age(&key.stamp, world.stamp).is_some_and(|age| age > ON_ITS_WAY) {
+        return false;
+    }
     match content {
         TrashContent::Definition(uuid) => view.domains.iter().any(|domain| domain.uuid == uuid),
         TrashContent::Disk(_) | TrashContent::Nvram => {

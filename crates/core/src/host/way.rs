@@ -9,64 +9,99 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader, copy, duplex, split},
+    io::{AsyncReadExt as _, copy, duplex, split},
     process::{Child, ChildStderr, Command},
     task::JoinHandle,
     time::timeout,
 };
 
-use crate::host::{Stream, trouble::Trouble};
+use super::{Stream, trouble::Trouble};
 
-const BUFFER: usize = 64 << 10;
+pub(crate) const BUFFER: usize = 64 << 10;
 
 /// The way to a host.
-pub(super) struct Way {
-    pub(super) stream: Box<dyn Stream>,
+pub(crate) struct Way {
+    pub(crate) stream: Box<dyn Stream>,
     /// What a command on the way complains about.
-    pub(super) said: Option<Said>,
+    pub(crate) said: Option<Said>,
 }
 
 impl Way {
-    pub(super) fn of(stream: impl Stream) -> Self {
+    pub(crate) fn of(stream: impl Stream) -> Self {
         Self { stream: Box::new(stream), said: None }
     }
 }
 
 /// The complaints of a command.
-pub(super) struct Said {
+pub(crate) struct Said {
     last: Arc<Mutex<String>>,
-    reading: JoinHandle<()>,
+    hearing: JoinHandle<()>,
 }
 
 impl Said {
-    fn of(stderr: ChildStderr) -> Self {
+    /// What this work hears.
+    pub(crate) fn by(work: impl FnOnce(Ear) -> JoinHandle<()>) -> Self {
         let last = Arc::new(Mutex::new(String::new()));
-        let heard = Arc::clone(&last);
-        let reading = tokio::spawn(async move {
-            let (mut stderr, mut line) = (BufReader::new(stderr), Vec::new());
-            while stderr.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
-                let text = String::from_utf8_lossy(&line).trim().escape_debug().to_string();
-                tracing::info!("a command on the way: {text}");
-                if !text.is_empty() {
-                    *heard.lock().expect("no holder panics") = text;
+        let ear = Ear { last: Arc::clone(&last), line: Vec::new() };
+        Self { last, hearing: work(ear) }
+    }
+
+    fn of(mut stderr: ChildStderr) -> Self {
+        Self::by(|mut ear| {
+            tokio::spawn(async move {
+                let mut piece = [0; 1024];
+                while let Ok(read @ 1..) = stderr.read(&mut piece).await {
+                    ear.hear(&piece[..read]);
                 }
-                line.clear();
-            }
-        });
-        Self { last, reading }
+            })
+        })
     }
 
     /// Returns the last complaint. What a command says as it ends may come a moment later.
-    pub(super) async fn last(self) -> String {
+    pub(crate) async fn last(self) -> String {
         const MOMENT: Duration = Duration::from_millis(200);
-        drop(timeout(MOMENT, self.reading).await);
+        drop(timeout(MOMENT, self.hearing).await);
         self.last.lock().expect("no holder panics").clone()
+    }
+}
+
+/// Hears line by line; of a line without end the beginning.
+pub(crate) struct Ear {
+    last: Arc<Mutex<String>>,
+    line: Vec<u8>,
+}
+
+impl Ear {
+    pub(crate) fn hear(&mut self, bytes: &[u8]) {
+        const MOST: usize = 4096;
+        for byte in bytes {
+            if *byte == b'\n' {
+                self.line_ended();
+            } else if self.line.len() < MOST {
+                self.line.push(*byte);
+            }
+        }
+    }
+
+    fn line_ended(&mut self) {
+        let text = String::from_utf8_lossy(&self.line).trim().escape_debug().to_string();
+        self.line.clear();
+        if !text.is_empty() {
+            tracing::info!("a command on the way: {text}");
+            *self.last.lock().expect("no holder panics") = text;
+        }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.line_ended();
     }
 }
 
 /// Starts a command, in a group of its own: a Ctrl-C is for us, who finish what is under way.
 /// It is ended with the conversation.
-pub(super) fn start(shell: &Path, command: &str) -> Result<Way, Trouble> {
+pub(crate) fn start(shell: &Path, command: &str) -> Result<Way, Trouble> {
     let failed = |error| Trouble::unreachable(format!("cannot run `{command}`: {error}"));
     let mut child = Command::new(shell)
         .arg("-c")
@@ -92,11 +127,6 @@ pub(super) fn start(shell: &Path, command: &str) -> Result<Way, Trouble> {
         end(child).await;
     });
     Ok(Way { stream: Box::new(ours), said: Some(said) })
-}
-
-/// Starts a command on this machine, and joins its pipes to a stream.
-pub(crate) fn start_here(command: &str) -> Result<Box<dyn Stream>, Trouble> {
-    Ok(start(Path::new("/bin/sh"), command)?.stream)
 }
 
 /// Ends a command and what it started, which may have something to say as it ends. Its number is its
