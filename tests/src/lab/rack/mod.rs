@@ -162,13 +162,16 @@ impl Rack {
         network::set_cable(self.spec.name, Cable::Plugged)
     }
 
-    /// Returns a process inside it, whose namespaces can be entered.
+    /// Returns the first process inside it, which lives as long as the rack: its namespaces can be entered.
     pub fn inside(&self) -> Result<Pid> {
-        let space = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid"));
-        let own = space("self")?;
-        let is_inside =
-            |pid: &Pid| space(&pid.as_raw_nonzero().to_string()).is_ok_and(|space| space != own);
-        let found = self.part.processes(None).into_iter().find(is_inside);
+        let is_first = |pid: &Pid| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+            let status = status.unwrap_or_default();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            let numbers: Vec<_> = numbers.unwrap_or_default().split_whitespace().collect();
+            numbers.len() > 1 && numbers.last() == Some(&"1")
+        };
+        let found = self.part.processes(None).into_iter().find(is_first);
         found.with_context(|| format!("{} does not run", self.spec.name))
     }
 
