@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Show in what hosts differ from what was last made of them; changes nothing
     Drift(Drift),
+    /// Show what is not as the state, the text and the laws say; changes nothing
+    Verify(Verify),
     /// Examine hosts step by step, and say what mends what is wrong; changes nothing
     Doctor(Doctor),
     /// Make a machine a host: its key, its pool, its block
@@ -247,6 +249,17 @@ pub(crate) struct Status {
 Exit codes: 0 nothing differs; 5 something does; 3 a host could not be read.
 What an apply would do about it, `freehold plan` shows.")]
 pub(crate) struct Drift {
+    /// Write one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Drift, and besides: what disks stand on, names, clocks, host keys, records and targets.
+Exit codes: 0 all is as it should be; 5 something is not; 3 a host or server could not be read.")]
+pub(crate) struct Verify {
     /// Write one JSON object
     #[arg(long)]
     pub(crate) json: bool,

@@ -15,7 +15,7 @@ use freehold_core::{
         Draft, Goal, Held, Object, Plan, Proposals, Scope, Withheld, World, abandoned,
         asked_address, draft,
     },
-    plugins::{Hosts, Plugin},
+    plugins::{Hosts, Plugin, PluginError},
     seed::{Guests, Identity},
     state::{Decisions, LocalStore, LockFile, Session, Snapshot},
 };
@@ -85,6 +85,16 @@ impl Context {
         decisions: &Decisions,
         hosts: &Hosts,
     ) -> Result<Vec<Arc<dyn Plugin>>, Failure> {
+        let (plugins, errors) = self.plugins_apart(decisions, hosts);
+        errors.into_iter().next().map_or(Ok(plugins), |error| Err(error.into()))
+    }
+
+    /// Returns the fleet's plugins, and why others cannot be had.
+    pub(crate) fn plugins_apart(
+        &self,
+        decisions: &Decisions,
+        hosts: &Hosts,
+    ) -> (Vec<Arc<dyn Plugin>>, Vec<PluginError>) {
         let dns = self.fleet.dns_servers.values().map(|server| {
             let plugin = freehold_dns::PowerDns::new(&self.fleet, server);
             plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Plugin>)
@@ -97,7 +107,14 @@ impl Context {
             let plugin = freehold_discovery::FileSd::new(&self.fleet, file, guest);
             plugin.map(|plugin| Arc::new(plugin) as Arc<dyn Plugin>)
         });
-        dns.chain(targets).collect::<Result<_, _>>().map_err(Failure::from)
+        let (mut plugins, mut errors) = (Vec::new(), Vec::new());
+        for plugin in dns.chain(targets) {
+            match plugin {
+                Ok(plugin) => plugins.push(plugin),
+                Err(error) => errors.push(error),
+            }
+        }
+        (plugins, errors)
     }
 
     /// Returns a VM as a machine that holds files; `None` when no address of it is known.

@@ -26,6 +26,7 @@ mod ssh;
 mod status;
 mod terminal;
 mod trash;
+mod verify;
 mod vms;
 
 use std::{mem::ManuallyDrop, panic::AssertUnwindSafe};
@@ -83,6 +84,7 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Image(image) => image::run(args, image).await,
         Command::Trash(trash) => trash::run(args, trash).await,
         Command::Status(status) => Ok(status::run(&Onlooker::open(args)?, status).await),
+        Command::Verify(verify) => verify::run(args, verify).await,
         Command::Drift(drift) => Ok(drift::run(&Onlooker::open(args)?, drift).await),
         Command::Host(HostCommand::Add(new)) => host::add(args, new).await,
         Command::Doctor(doctor) => doctor::run(args, doctor).await,

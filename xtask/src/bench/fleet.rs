@@ -34,6 +34,8 @@ impl Subject {
         let folder = tempfile::tempdir().context("making a folder for the fleet")?;
         let bed = Bed::at(lab, Place::Temporary(folder)).with_binary(release());
         bed.write("fleet.hcl", &text)?;
+        // `verify` is content with hosts that a clone knows.
+        fs::copy(lab.known_hosts(), bed.path().join("known_hosts")).context("known_hosts")?;
         bed.expect(0, &["init"])?;
         bed.expect(0, &["plan", "--lock"])?;
         Ok(Self { bed, racks, vms })
@@ -51,6 +53,14 @@ impl Subject {
     pub(super) fn empty_plan(&self) -> Result<f64> {
         let (output, seconds) = self.timed(&["plan"])?;
         self.refuse_work(&output)?;
+        Ok(seconds)
+    }
+
+    /// Times `verify` where everything is as it should be.
+    pub(super) fn verify(&self) -> Result<f64> {
+        let (output, seconds) = self.timed(&["verify"])?;
+        let want = format!("all is as it should be: {} VMs", self.vms);
+        ensure!(output.stdout.contains(&want), "{output}");
         Ok(seconds)
     }
 

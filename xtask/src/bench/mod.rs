@@ -154,6 +154,7 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<Row>> {
     let bare = Bare::open(lab, &RACKS, arguments.vms)?;
     let (mut create, mut bare_create) = (Vec::new(), Vec::new());
     let (mut plan, mut list, mut journal) = (Vec::new(), Vec::new(), Vec::new());
+    let mut verify = Vec::new();
     for round in 0..arguments.rounds {
         screen::say(format_args!("round {} of {}", round + 1, arguments.rounds));
         bare_create.push(bare.create()?);
@@ -164,12 +165,13 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<Row>> {
         for _ in 0..3 {
             list.push(reference::cold_list(lab)?);
             plan.push(subject.empty_plan()?);
+            verify.push(subject.verify()?);
         }
         subject.remove(lab)?;
     }
     let n = arguments.vms;
     let (create, bare_create) = (median(create), median(bare_create));
-    let (plan, list) = (median(plan), median(list));
+    let (plan, list, verify) = (median(plan), median(list), median(verify));
     let row = |name: String, value, unit, bound| Row { name, value, unit, bound };
     Ok(vec![
         row(format!("create {n} VMs"), create, "s", None),
@@ -183,6 +185,8 @@ fn measure(lab: &Lab, arguments: &Arguments) -> Result<Vec<Row>> {
         row(format!("no-op plan of {n} VMs"), plan, "s", None),
         row("cold virsh list over ssh to one".into(), list, "s", None),
         row("no-op plan / cold virsh list".into(), plan / list, "", Some(1.5)),
+        row(format!("verify of {n} VMs"), verify, "s", None),
+        row("verify / no-op plan".into(), verify / plan, "", Some(2.0)),
         row("journal's fsync / apply's wall time".into(), median(journal), "", Some(0.05)),
     ])
 }

@@ -12,7 +12,7 @@ use crate::{
     events::Listener,
     host::{Host, HostError},
     model::{EditKey, Fleet, HostName, Inventory, Observed},
-    plan::{Proposals, Trouble},
+    plan::{Proposals, Trouble, TroubleKind},
     plugins::{Hosts, Plugin, PluginError, PluginErrorKind, Proposal, Published},
     state::Fact,
 };
@@ -89,8 +89,14 @@ fn gone(plugin: &str, proposal: &Proposal, published: &Published) -> Vec<Fact> {
     .collect()
 }
 
-fn trouble(plugin: &str, error: &PluginError) -> Trouble {
-    Trouble { plugin: plugin.to_owned(), causes: causes_of(error), hint: error.hint.clone() }
+pub(super) fn trouble(plugin: &str, error: &PluginError) -> Trouble {
+    let kind = match error.kind {
+        PluginErrorKind::Foreign => TroubleKind::Foreign,
+        PluginErrorKind::Unreachable => TroubleKind::Unread,
+        _ => TroubleKind::Refused,
+    };
+    let (plugin, causes, hint) = (plugin.to_owned(), causes_of(error), error.hint.clone());
+    Trouble { plugin, kind, causes, hint }
 }
 
 impl Reached {

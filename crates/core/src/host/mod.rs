@@ -6,6 +6,7 @@
 
 mod backing;
 mod card;
+mod clock;
 mod command;
 mod connect;
 mod console;
@@ -77,6 +78,9 @@ pub trait Host: Send + Sync + fmt::Debug {
 
     /// Reads everything a plan must know. `bridges` are those whose existence matters. Read-only.
     async fn observe(&self, bridges: &[String]) -> Result<HostView, HostError>;
+
+    /// Returns by how many seconds its clock is ahead of ours; behind where negative. Read-only.
+    async fn clock(&self) -> Result<i64, HostError>;
 
     /// Makes our pool and starts it; one that is there is left alone.
     async fn create_pool(&self) -> Result<(), HostError>;

@@ -8,7 +8,7 @@ use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 use super::{
-    Console, ConsoleNews, ConsolePlace, Fetched, Host, HostError, Progress, Stream,
+    Console, ConsoleNews, ConsolePlace, Fetched, Host, HostError, Progress, Stream, clock,
     command::Command,
     connect::Deadlines,
     files::{self, Durable, Readers},
@@ -166,6 +166,11 @@ impl Host for RealHost {
 
     async fn observe(&self, bridges: &[String]) -> Result<HostView, HostError> {
         act(self, || "observe it".to_owned(), Box::pin(self.look(bridges)).await)
+    }
+
+    async fn clock(&self) -> Result<i64, HostError> {
+        let asked = clock::ahead(&self.transport, self.deadlines.call);
+        act(self, || "ask for its time".to_owned(), asked.await)
     }
 
     async fn create_pool(&self) -> Result<(), HostError> {

@@ -30,7 +30,7 @@ pub struct Mark {
 }
 
 /// What a seed says, in two digests: a change of either is seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SeedDigest {
     /// Of what a guest is told once, at its first boot.
     pub first: Digest,

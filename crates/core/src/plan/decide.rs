@@ -329,7 +329,7 @@ impl<'a> Chooser<'a> {
 }
 
 /// Spreads a block's VMs over its hosts by their index, so that adding one moves no other.
-fn spread_host(vm: &Vm) -> &HostName {
+pub(super) fn spread_host(vm: &Vm) -> &HostName {
     &vm.hosts[vm.index % vm.hosts.len()]
 }
 

@@ -31,10 +31,13 @@ impl Draft {
 }
 
 fn inventory_vm(world: &World<'_>, vm: &Vm, decision: &VmDecision) -> InventoryVm {
-    let pairs = vm.nics.iter().zip(&decision.nics);
-    let addresses = pairs.filter_map(|(wanted, decided)| {
+    // By network: the text may have another one in between by now.
+    let mut decided: Vec<_> = decision.nics.iter().collect();
+    let addresses = vm.nics.iter().filter_map(|wanted| {
+        let at = decided.iter().position(|nic| nic.network == wanted.network)?;
         let reachable = world.fleet.networks[&wanted.network].kind.is_reachable();
-        decided.address.filter(|_| wanted.publish.unwrap_or(reachable))
+        let address = decided.remove(at).address;
+        address.filter(|_| wanted.publish.unwrap_or(reachable))
     });
     InventoryVm {
         name: vm.name.clone(),

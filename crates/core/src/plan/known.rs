@@ -9,8 +9,8 @@ use crate::{
     state::{Decisions, Snapshot, VmDecision},
 };
 
-/// Returns the lock's decisions, overruled by what was applied.
-pub(super) fn known_decisions(fleet: &Fleet, lock: &Decisions, snapshot: &Snapshot) -> Decisions {
+/// Returns the lock's decisions, overruled by what was applied; what is to be renamed goes by its new name.
+pub fn known_decisions(fleet: &Fleet, lock: &Decisions, snapshot: &Snapshot) -> Decisions {
     let mut known = lock.clone();
     known.identity = lock.identity.clone().or_else(|| snapshot.decisions.identity.clone());
     let renamed = lock.vms.iter().filter(|(_, locked)| locked.born.is_some());

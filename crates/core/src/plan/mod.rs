@@ -36,6 +36,7 @@ mod scope;
 mod settled;
 mod step;
 mod trash;
+mod verify;
 mod vm;
 mod wanted;
 mod work;
@@ -46,19 +47,20 @@ pub use consent::{Allowance, Consent};
 pub use decide::{HostKeys, decide};
 pub use draft::{Draft, draft};
 pub use drift::{
-    Drift, FieldChange, Finding, MarkChange, MarkField, Owner, ShapeField, Subject, Unmanaged,
-    UnmanagedDomain, UnmanagedNetwork, UnmanagedVolume, drift, drift_text, hosts_text, short_size,
-    unmanaged,
+    Advised, Drift, FieldChange, Finding, MarkChange, MarkField, Owner, ShapeField, Subject,
+    Unmanaged, UnmanagedDomain, UnmanagedNetwork, UnmanagedVolume, drift, drift_text, hosts_text,
+    short_size, unmanaged,
 };
 pub use goal::Goal;
 pub use held::{Held, Withheld, abandoned};
 pub use images::{StoredImage, images};
 pub use json::PlanJson;
+pub use known::known_decisions;
 pub use lint::Broken;
 pub use locked::{Choice, Disagreement, Undecided, disagreements, undecided};
 pub use make::{asked_address, readiness};
 pub use problem::PlanProblem;
-pub use proposals::{Proposals, Trouble};
+pub use proposals::{Proposals, Trouble, TroubleKind};
 pub use saved::{SavedPlan, SavedPlanError};
 pub use scope::Scope;
 pub use step::{Act, AskedFrom, Await, Step};
@@ -67,6 +69,7 @@ pub use trash::{
     TrashEntry, TrashItem, TrashKey, TrashSpace, Unrestorable, VmRestoral, begun_restores, span,
     trash,
 };
+pub use verify::{Looks, verify};
 pub use wanted::{image_spec, network_spec};
 pub use work::{Detached, SeenDomain, VmRemoval, VmWork};
 pub use world::World;

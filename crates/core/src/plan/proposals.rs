@@ -21,11 +21,24 @@ pub struct Proposals {
     pub down: Vec<Trouble>,
 }
 
+/// What kind of trouble a plugin has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// Something there is not ours.
+    Foreign,
+    /// It could not be asked.
+    Unread,
+    /// What is declared cannot be published.
+    Refused,
+}
+
 /// A plugin's trouble, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
     /// The plugin.
     pub plugin: String,
+    /// What kind it is.
+    pub kind: TroubleKind,
     /// The causes, outermost first.
     pub causes: Vec<String>,
     /// What the user can do.
@@ -40,7 +53,7 @@ impl Draft {
         let proposals = if of_files { Proposals::default() } else { proposals };
         let mut held = self.held;
         let trouble = |trouble: Trouble, down: bool| {
-            let Trouble { plugin, causes, hint } = trouble;
+            let Trouble { plugin, causes, hint, .. } = trouble;
             let why = match down {
                 true => Withheld::ServerDown { causes, hint },
                 false => Withheld::Refused { causes, hint },

@@ -3,16 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use freehold_core::{
-    host::Host as _,
-    model::{
-        DomainState, Firmware, Fleet, HostName, Observed, Seen, VmName, nvram_name,
-        seed_volume_name,
-    },
-    plan::{Consent, Object, Withheld, drift, drift_text, image_spec},
+    apply::Audit,
+    model::{DomainState, Firmware, Fleet, HostName, VmName, nvram_name, seed_volume_name},
+    plan::{Consent, Finding, Object, Withheld, drift_text, image_spec},
     state::{Decisions, Snapshot},
 };
 
-use super::Bed;
+use super::{Bed, host};
 
 /// What a converged fleet is compared with.
 struct Want {
@@ -30,18 +27,31 @@ impl Bed {
         assert!(plan.is_empty(), "{context}: still to do:\n{}", plan.text());
         assert!(plan.held.is_empty(), "{context}: held:\n{}", plan.text());
         self.check_all(context, BTreeSet::new());
-        self.check_drift(context).await;
+        self.check_verified(context).await;
     }
 
-    /// What was just applied is what is there.
-    async fn check_drift(&self, context: &str) {
-        let mut observed = Observed::new();
-        for (name, host) in &self.hosts {
-            let view = host.observe(&["br0".to_owned()]).await.unwrap();
-            observed.insert(name.clone(), Seen::Whole(Box::new(view)));
-        }
-        let findings = drift(&self.snapshot(), &observed);
-        assert_eq!(findings, [], "{context}: drift:\n{}", drift_text(&findings));
+    /// What was just applied is what is there, and everywhere.
+    async fn check_verified(&self, context: &str) {
+        let findings = self.verified(&[]).await;
+        assert_eq!(findings, [], "{context}: not verified:\n{}", drift_text(&findings));
+    }
+
+    /// Looks at everything, as `verify` of the command does.
+    pub(crate) async fn verified(&self, unpinned: &[&str]) -> Vec<Finding> {
+        let (fleet, lock, snapshot) = (self.fleet(), self.decided(), self.snapshot());
+        let reached = self.reach(&fleet).await;
+        let audit = Audit {
+            fleet: &fleet,
+            snapshot: &snapshot,
+            lock: &lock,
+            reached: &reached,
+            plugins: self.plugins(),
+            mute: Vec::new(),
+            unpinned: unpinned.iter().map(|name| (host(name), format!("root@{name}"))).collect(),
+        };
+        let (findings, errors) = audit.findings().await;
+        assert!(errors.is_empty(), "{errors:?}");
+        findings
     }
 
     /// The same, less VMs of which something cannot be changed yet, or was not agreed to: they stay

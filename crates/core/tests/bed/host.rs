@@ -97,6 +97,10 @@ impl Host for TrickyHost {
         self.inner.name()
     }
 
+    async fn clock(&self) -> Result<i64, HostError> {
+        self.inner.clock().await
+    }
+
     async fn observe(&self, bridges: &[String]) -> Result<HostView, HostError> {
         self.inner.observe(bridges).await
     }

@@ -153,16 +153,21 @@ impl Bed {
         let guests = Guests::new(identity, fleet.id);
         let keys = |vm: &VmName, epoch: u32| guests.host_key(vm, epoch);
         let decisions = decide(&fleet, &self.decided(), &snapshot, &fingerprint, &keys)?;
+        let reached = self.reach(&fleet).await;
+        let stamp = format!("20261122T{number:06}Z");
+        let ids = u128::from(number);
+        let lag = self.store().lag(&snapshot);
+        Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, scope, lag, stamp, ids })
+    }
+
+    /// Reads all hosts.
+    pub(super) async fn reach(&self, fleet: &Fleet) -> Reached {
         let connect = |host: &model::Host| {
             let host = TrickyHost::new(self.hosts[&host.name].clone(), Arc::clone(&self.fate));
             let host = Arc::new(host) as Arc<dyn Host>;
             Box::pin(async move { Ok(host) }) as BoxFuture<'static, Result<Arc<dyn Host>, _>>
         };
-        let reached = reach(&fleet, &connect, &Silence).await;
-        let stamp = format!("20261122T{number:06}Z");
-        let ids = u128::from(number);
-        let lag = self.store().lag(&snapshot);
-        Ok(Prepared { fleet, guests, decisions, snapshot, reached, goal, scope, lag, stamp, ids })
+        reach(fleet, &connect, &Silence).await
     }
 
     /// Plans without doing anything.

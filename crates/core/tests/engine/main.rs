@@ -30,3 +30,4 @@ mod trash;
 mod trash_faults;
 mod trouble;
 mod twice;
+mod verify;

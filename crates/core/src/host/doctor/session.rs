@@ -1,15 +1,13 @@
 //! What an account on a host is good for.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::collections::BTreeSet;
 
 use super::{Check, Patient, Step};
 use tokio::time::timeout;
 
 use crate::{
     host::{
+        clock,
         command::Command,
         ssh::{Refused, Ssh, Stdin},
         transport::{SOCKET, Transport},
@@ -145,28 +143,13 @@ impl Patient {
         }
     }
 
-    /// Compares clocks; what the question takes on its way is no difference.
     pub(super) async fn clock(&self) -> Check {
-        let before = now();
-        let asked = match Command::new("exec date +%s", []) {
-            Ok(command) => self.run(&command).await,
-            Err(trouble) => Err(trouble),
-        };
-        let after = now();
-        let there = match asked.map(|text| text.trim().parse::<u64>()) {
-            Ok(Ok(seconds)) => Duration::from_secs(seconds),
-            Ok(Err(error)) => {
-                return Check::bad(Step::Clock, format!("`date +%s`: {error}")).fix("date +%s");
-            }
-            Err(trouble) => return Check::of(Step::Clock, &trouble, "date +%s"),
-        };
-        let (ahead, behind) =
-            (there.saturating_sub(after).as_secs(), before.saturating_sub(there).as_secs());
         let fix = "timedatectl set-ntp true";
-        match (ahead, behind) {
-            (0..=2, 0..=2) => Check::good(Step::Clock, "it agrees with ours"),
-            (0, off) => off_by(off, "behind").fix(fix),
-            (off, _) => off_by(off, "ahead of").fix(fix),
+        match clock::ahead(&self.transport, self.limit).await {
+            Err(trouble) => Check::of(Step::Clock, &trouble, "date +%s"),
+            Ok(-2..=2) => Check::good(Step::Clock, "it agrees with ours"),
+            Ok(ahead @ 3..) => off_by(ahead.unsigned_abs(), "ahead of").fix(fix),
+            Ok(behind) => off_by(behind.unsigned_abs(), "behind").fix(fix),
         }
     }
 
@@ -255,8 +238,4 @@ fn off_by(seconds: u64, side: &str) -> Check {
     let said = format!("{seconds} s {side} ours");
     // Signed records and sessions are refused when clocks are further apart (RFC 8945: 300 s).
     if seconds > 60 { Check::bad(Step::Clock, said) } else { Check::note(Step::Clock, said) }
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

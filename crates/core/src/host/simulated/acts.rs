@@ -27,6 +27,10 @@ impl Host for SimulatedHost {
         self.ask("observe it", |world| Ok(world.view(bridges)))
     }
 
+    async fn clock(&self) -> Result<i64, HostError> {
+        self.ask("ask for its time", |world| Ok(world.clock))
+    }
+
     async fn create_pool(&self) -> Result<(), HostError> {
         self.act("create pool".to_owned(), |world| {
             if world.pool_path.is_empty() {

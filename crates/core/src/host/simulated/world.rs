@@ -45,6 +45,8 @@ pub struct World {
     pub sources: BTreeMap<String, crate::model::Checksum>,
     /// What guests' ports answer while any domain runs.
     pub answers: BTreeMap<(Ipv4Addr, u16), Answer>,
+    /// By how many seconds its clock is ahead.
+    pub clock: i64,
     /// Whether nothing arrives.
     pub down: bool,
     pub(super) late: Vec<Late>,

@@ -11,8 +11,8 @@ use crate::model::{DiskName, FleetId, HostName, Size, VmName};
 /// One thing that is not as it was made, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Its host.
-    pub host: HostName,
+    /// Its host; `None` for what is outside of all.
+    pub host: Option<HostName>,
     /// What it is about.
     pub object: Subject,
     /// In what it differs.
@@ -33,6 +33,8 @@ pub enum Subject {
     Domain(String),
     /// A file of our pool that is no VM's.
     Volume(String),
+    /// A server or file that follows the fleet: `dns main`.
+    Plugin(String),
 }
 
 impl fmt::Display for Subject {
@@ -43,6 +45,7 @@ impl fmt::Display for Subject {
             Self::Vm(name) => write!(f, "vm {name}"),
             Self::Domain(name) => write!(f, "domain {name}"),
             Self::Volume(name) => write!(f, "volume {name}"),
+            Self::Plugin(name) => f.write_str(name),
         }
     }
 }
@@ -201,6 +204,65 @@ pub enum Drift {
         /// Whether the host's card lists it as ours.
         listed: bool,
     },
+    /// What a volume of ours stands on is not there.
+    ChainBroken {
+        /// The volume.
+        volume: String,
+        /// The file that is missing under it; `None` where the files stand on one another.
+        missing: Option<String>,
+    },
+    /// What a volume of ours stands on lies outside of our pool: somebody may remove it.
+    ChainOutside {
+        /// The volume.
+        volume: String,
+        /// The file under it.
+        backing: String,
+    },
+    /// A run did not come to its end: the next apply goes on.
+    Unfinished {
+        /// What is left, in words.
+        what: Vec<String>,
+    },
+    /// A domain or network that is not ours has the name of a VM or network that is to come.
+    NameTaken {
+        /// Its UUID.
+        by: Uuid,
+    },
+    /// The host's clock is not as ours.
+    ClockOff {
+        /// By how many seconds it is ahead; behind where negative.
+        seconds: i64,
+    },
+    /// The repository's `known_hosts` does not have the host's key: a clone does not know it.
+    KeyUnpinned {
+        /// Where it is.
+        target: String,
+    },
+    /// A server or file does not hold what is declared.
+    NotPublished {
+        /// What is to be changed there, one in words each.
+        edits: Vec<String>,
+    },
+    /// Something that is not ours stands in the way there.
+    InTheWay(Advised),
+    /// What is declared cannot be published there.
+    Unpublishable(Advised),
+    /// A server or file was not read.
+    ServerUnread(Advised),
+    /// Something was published by a block that is no longer declared: nobody follows it.
+    Abandoned {
+        /// How many names or groups.
+        published: usize,
+    },
+}
+
+/// A plugin's trouble, and what it advises.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Advised {
+    /// What is wrong, outermost cause first.
+    pub why: String,
+    /// What the user can do.
+    pub hint: Option<String>,
 }
 
 impl Drift {
@@ -238,12 +300,23 @@ impl Drift {
             Self::OrphanDomain { .. } => "orphan-domain",
             Self::OrphanNetwork { .. } => "orphan-network",
             Self::OrphanVolume { .. } => "orphan-volume",
+            Self::ChainBroken { .. } => "chain-broken",
+            Self::ChainOutside { .. } => "chain-outside",
+            Self::Unfinished { .. } => "unfinished",
+            Self::NameTaken { .. } => "name-taken",
+            Self::ClockOff { .. } => "clock-off",
+            Self::KeyUnpinned { .. } => "key-unpinned",
+            Self::NotPublished { .. } => "not-published",
+            Self::InTheWay(_) => "in-the-way",
+            Self::Unpublishable(_) => "unpublishable",
+            Self::ServerUnread(_) => "server-unread",
+            Self::Abandoned { .. } => "abandoned",
         }
     }
 
-    /// Says whether a host was not read at all.
+    /// Says whether a host or server was not read at all.
     pub fn is_unread(&self) -> bool {
-        matches!(self, Self::HostUnreachable { .. })
+        matches!(self, Self::HostUnreachable { .. } | Self::ServerUnread(_))
     }
 }
 

@@ -28,6 +28,27 @@ fn about_hosts_and_volumes() -> Vec<Drift> {
     ]
 }
 
+fn advised(why: &str) -> Advised {
+    Advised { why: why.to_owned(), hint: None }
+}
+
+fn seen_by_verify() -> Vec<Drift> {
+    let (volume, file) = ("v".to_owned(), "/else/where".to_owned());
+    vec![
+        Drift::ChainBroken { volume: volume.clone(), missing: Some(file.clone()) },
+        Drift::ChainOutside { volume, backing: file },
+        Drift::Unfinished { what: vec!["disk data is not made".into()] },
+        Drift::NameTaken { by: Uuid::from_u128(1) },
+        Drift::ClockOff { seconds: -90 },
+        Drift::KeyUnpinned { target: "root@rack1".into() },
+        Drift::NotPublished { edits: vec!["+ web A 10.0.0.1".into()] },
+        Drift::InTheWay(advised("somebody's record")),
+        Drift::Unpublishable(advised("no address")),
+        Drift::ServerUnread(advised("connection refused")),
+        Drift::Abandoned { published: 2 },
+    ]
+}
+
 fn about_domains_and_networks() -> Vec<Drift> {
     let fleet = FleetId::from_bytes([7; 16]);
     let field =
@@ -57,7 +78,7 @@ fn about_domains_and_networks() -> Vec<Drift> {
 }
 
 fn one_of_each() -> Vec<Drift> {
-    [about_hosts_and_volumes(), about_domains_and_networks()].concat()
+    [about_hosts_and_volumes(), about_domains_and_networks(), seen_by_verify()].concat()
 }
 
 #[test]
@@ -80,7 +101,7 @@ fn every_code_is_its_word_in_json_and_stands_in_the_reference() {
 fn a_finding_says_where_what_and_in_what() {
     let field = FieldChange { field: ShapeField::Disk, from: None, to: Some("x.img".into()) };
     let finding = Finding {
-        host: "rack1".parse().unwrap(),
+        host: Some("rack1".parse().unwrap()),
         object: Subject::Vm("web".parse().unwrap()),
         drift: Drift::FieldChanged(field),
     };

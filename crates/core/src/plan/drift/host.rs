@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Drift, Finding, Subject};
 use crate::{
-    model::{HostName, HostView, Observed, PoolView, Seen},
+    model::{FleetId, HostName, HostView, Observed, PoolView, Seen},
     state::Snapshot,
 };
 
@@ -25,7 +25,7 @@ pub fn drift(snapshot: &Snapshot, observed: &Observed) -> Vec<Finding> {
         };
         let object = Subject::Host(host.clone());
         let drift = Drift::HostUnreachable { why };
-        findings.push(Finding { host: host.clone(), object, drift });
+        findings.push(Finding { host: Some(host.clone()), object, drift });
     }
     findings
 }
@@ -60,7 +60,7 @@ impl<'a> Look<'a> {
         }
         found.sort_by(|(one, _), (other, _)| one.cmp(other));
         let host = self.host;
-        let finding = |(object, drift)| Finding { host: host.clone(), object, drift };
+        let finding = |(object, drift)| Finding { host: Some(host.clone()), object, drift };
         found.into_iter().map(finding).collect()
     }
 
@@ -126,8 +126,13 @@ impl<'a> Look<'a> {
 
     /// Says whether the host's card lists a volume as this fleet's.
     pub(super) fn is_listed(self, volume: &str) -> bool {
-        let card = self.pool().and_then(|pool| pool.card.as_ref());
-        let listed = card.and_then(|card| card.volumes.get(&self.snapshot.fleet.to_string()));
+        let listed = self.pool().map(|pool| volumes_listed(pool, self.snapshot.fleet));
         listed.is_some_and(|names| names.iter().any(|name| name == volume))
     }
+}
+
+/// Returns what the host's card lists as a fleet's.
+pub(in crate::plan) fn volumes_listed(pool: &PoolView, fleet: FleetId) -> &[String] {
+    let listed = pool.card.as_ref().and_then(|card| card.volumes.get(&fleet.to_string()));
+    listed.map(Vec::as_slice).unwrap_or_default()
 }

@@ -19,8 +19,9 @@ mod volume;
 mod words;
 
 pub use detail::{FieldChange, MarkChange, MarkField, ShapeField};
-pub use finding::{Drift, Finding, Subject};
+pub use finding::{Advised, Drift, Finding, Subject};
 pub use host::drift;
+pub(super) use host::volumes_listed;
 pub use report::{drift_text, hosts_text, short_size};
 pub use unmanaged::{
     Owner, Unmanaged, UnmanagedDomain, UnmanagedNetwork, UnmanagedVolume, unmanaged,

@@ -45,7 +45,7 @@ impl Look<'_> {
         let is_trash = name.starts_with(TRASH);
         // Trash keeps the name it had, after what says when it got there.
         let was_ours = is_trash && name.contains(&format!(".{prefix}"));
-        if known.contains(name) || self.lies_over(name, known) {
+        if known.contains(name) || self.lies_over(name, known) || self.is_disk_of_ours(name) {
             return Belongs::Ours;
         }
         if is_trash || name.starts_with(IMAGE) {
@@ -59,6 +59,17 @@ impl Look<'_> {
             Some(vm) => Belongs::Other(Owner::Forgotten { vm }),
             None => Belongs::Orphan,
         }
+    }
+
+    /// Says whether a VM of ours has a file as its disk, whatever that stands on.
+    fn is_disk_of_ours(self, name: &str) -> bool {
+        let Some(path) = self.path_of(name) else { return false };
+        let ours = self.view.domains.iter().filter(|domain| {
+            let mut records = self.snapshot.vms.values();
+            records.any(|it| it.uuid == domain.uuid && it.host == *self.host)
+        });
+        let shapes = ours.flat_map(|domain| std::iter::once(&domain.defined).chain(&domain.live));
+        shapes.into_iter().any(|shape| shape.disks.contains(&path))
     }
 
     /// Says whose a domain is.

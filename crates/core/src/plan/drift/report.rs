@@ -15,15 +15,21 @@ pub fn drift_text(findings: &[Finding]) -> String {
 
 /// Returns findings with what is unmanaged, for every host that has an entry in either.
 pub fn hosts_text(findings: &[Finding], unmanaged: &BTreeMap<HostName, Unmanaged>) -> String {
-    let mut hosts: BTreeMap<&HostName, Vec<&Finding>> =
-        unmanaged.keys().map(|host| (host, Vec::new())).collect();
+    // What is outside of all hosts comes last.
+    let place = |host: Option<&'_ HostName>| (host.is_none(), host.cloned());
+    let mut hosts: BTreeMap<(bool, Option<HostName>), Vec<&Finding>> =
+        unmanaged.keys().map(|host| (place(Some(host)), Vec::new())).collect();
     for finding in findings {
-        hosts.entry(&finding.host).or_default().push(finding);
+        hosts.entry(place(finding.host.as_ref())).or_default().push(finding);
     }
     let (mut text, mut told) = (String::new(), BTreeSet::new());
-    for (host, findings) in hosts {
-        line(&mut text, &format!("host {host}"));
-        let others = unmanaged.get(host).map(Unmanaged::lines).unwrap_or_default();
+    for ((_, host), findings) in hosts {
+        match &host {
+            Some(host) => line(&mut text, &format!("host {host}")),
+            None => line(&mut text, "outside"),
+        }
+        let others = host.and_then(|host| unmanaged.get(&host)).map(Unmanaged::lines);
+        let others = others.unwrap_or_default();
         if findings.is_empty() && others.is_empty() {
             line(&mut text, "  all is ours and as it was made");
         }

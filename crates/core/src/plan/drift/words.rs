@@ -47,6 +47,27 @@ impl Finding {
                 "was .freehold/ lost? put it back; else remove it by hand once you know it".into()
             }
             Drift::OrphanVolume { .. } => "remove it by hand once you know what it is".into(),
+            Drift::ChainBroken { .. } => {
+                "put that file back from a backup: without it the disk cannot be read".into()
+            }
+            Drift::Unfinished { .. } => "`freehold plan` shows how it goes on".into(),
+            Drift::ChainOutside { .. } => {
+                "qemu-img rebase makes it independent, once its VM is off".into()
+            }
+            Drift::NameTaken { .. } => {
+                "rename ours, or remove the other one by hand: apply takes no name from it".into()
+            }
+            Drift::ClockOff { .. } => "on the host: timedatectl set-ntp true".into(),
+            Drift::KeyUnpinned { target } => format!("freehold host add {target} --name {name}"),
+            Drift::NotPublished { .. } => "`freehold apply` publishes it".into(),
+            Drift::InTheWay(advised)
+            | Drift::Unpublishable(advised)
+            | Drift::ServerUnread(advised) => {
+                return advised.hint.clone();
+            }
+            Drift::Abandoned { .. } => {
+                "put its block back, or take what it published away by hand".into()
+            }
             Drift::DomainMissing { .. }
             | Drift::DomainOff
             | Drift::DomainRunning
@@ -67,7 +88,9 @@ impl Subject {
         match self {
             Self::Host(host) => host.as_str(),
             Self::Vm(vm) => vm.as_str(),
-            Self::Network(name) | Self::Domain(name) | Self::Volume(name) => name,
+            Self::Network(name) | Self::Domain(name) | Self::Volume(name) | Self::Plugin(name) => {
+                name
+            }
         }
     }
 }
@@ -154,6 +177,28 @@ impl fmt::Display for Drift {
                 write!(f, "{}, takes {}; ", short_size(*size), short_size(*used))?;
                 f.write_str("ours, and the state does not know it")
             }
+            Self::ChainBroken { volume, missing: Some(missing) } => {
+                write!(f, "{volume} stands on {missing}, which is not there")
+            }
+            Self::ChainBroken { volume, missing: None } => {
+                write!(f, "what {volume} stands on stands on itself")
+            }
+            Self::ChainOutside { volume, backing } => {
+                write!(f, "{volume} stands on {backing}, outside of our pool")
+            }
+            Self::Unfinished { what } => f.write_str(&what.join("; ")),
+            Self::NameTaken { by } => write!(f, "another one of that name is there ({by})"),
+            Self::ClockOff { seconds } if *seconds < 0 => {
+                write!(f, "its clock is {} s behind ours", -seconds)
+            }
+            Self::ClockOff { seconds } => write!(f, "its clock is {seconds} s ahead of ours"),
+            Self::NotPublished { edits } => f.write_str(&edits.join("; ")),
+            Self::InTheWay(advised)
+            | Self::Unpublishable(advised)
+            | Self::ServerUnread(advised) => f.write_str(&advised.why),
+            Self::Abandoned { published } => {
+                write!(f, "{published} published by a block that is no longer declared")
+            }
             plain => f.write_str(plain.plain_words()),
         }
     }
@@ -177,6 +222,7 @@ impl Drift {
             Self::Snapshots => "libvirt has snapshots or checkpoints of it",
             Self::NetworkMissing { .. } => "libvirt has no such network",
             Self::NetworkInactive => "it does not run",
+            Self::KeyUnpinned { .. } => "its key is not in the repository's known_hosts",
             Self::OrphanNetwork { .. } => "bears our mark, and the state does not know it",
             told => told.code(),
         }

@@ -34,9 +34,12 @@ async fn found(bed: &Bed) -> Vec<Finding> {
     drift(&bed.snapshot(), &seen(bed).await)
 }
 
-/// Says findings as `rack1 vm web: domain-off`.
-fn codes(findings: &[Finding]) -> Vec<String> {
-    let code = |one: &Finding| format!("{} {}: {}", one.host, one.object, one.drift.code());
+/// Says findings as `rack1 vm web: domain-off`; what is outside of hosts as `dns main: not-published`.
+pub(super) fn codes(findings: &[Finding]) -> Vec<String> {
+    let code = |one: &Finding| {
+        let host = one.host.iter().map(|host| format!("{host} ")).collect::<String>();
+        format!("{host}{}: {}", one.object, one.drift.code())
+    };
     findings.iter().map(code).collect()
 }
 
