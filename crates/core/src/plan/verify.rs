@@ -9,6 +9,7 @@ use super::{
     World, abandoned,
     decide::spread_host,
     drift::{drift, volumes_listed},
+    make::readiness,
 };
 use crate::{
     model::{Edit, HostName, HostView, NetworkKind, PoolView, Seen, VmName},
@@ -54,7 +55,7 @@ pub fn verify(world: &World<'_>, looks: &Looks) -> Vec<Finding> {
         let finding = |(object, drift)| Finding { host: Some(host.clone()), object, drift };
         findings.extend(found.into_iter().map(finding));
     }
-    findings.extend(unfinished(world.snapshot));
+    findings.extend(unfinished(world));
     findings.sort_by(|one, other| (&one.host, &one.object).cmp(&(&other.host, &other.object)));
     let stays = |edit: &&Edit| is_told(world, edit.vm.as_ref(), &sound, strange.is_empty());
     findings.extend(outside(world.snapshot, looks, stays));
@@ -162,25 +163,34 @@ fn names(world: &World<'_>, host: &HostName, view: &HostView) -> Vec<(Subject, D
 }
 
 /// Returns VMs that a run left half-way: drift says nothing of them.
-fn unfinished(snapshot: &Snapshot) -> Vec<Finding> {
+fn unfinished(world: &World<'_>) -> Vec<Finding> {
     let of_vm = |(vm, record): (&VmName, &VmRecord)| {
-        let what = left_of(record);
+        let what = left_of(record, is_waited_for(world, vm));
         (!what.is_empty()).then(|| Finding {
             host: Some(record.host.clone()),
             object: Subject::Vm(vm.clone()),
             drift: Drift::Unfinished { what },
         })
     };
-    snapshot.vms.iter().filter_map(of_vm).collect()
+    world.snapshot.vms.iter().filter_map(of_vm).collect()
 }
 
-fn left_of(record: &VmRecord) -> Vec<String> {
+/// Says whether the text wants anybody to wait until a VM is ready.
+fn is_waited_for(world: &World<'_>, vm: &VmName) -> bool {
+    let declared = world.declared_as(vm).filter(|declared| declared.running);
+    declared.is_some_and(|declared| {
+        let decided = world.decisions.vms.get(&declared.name);
+        decided.is_some_and(|decision| readiness(world.fleet, declared, decision).is_some())
+    })
+}
+
+fn left_of(record: &VmRecord, is_waited_for: bool) -> Vec<String> {
     let mut what = Vec::new();
     if let Some(run) = &record.restoring {
         what.push(format!("it is being brought back from the removal {run}"));
     } else if !record.made {
         what.push("it was begun and is not whole, or its removal was begun".to_owned());
-    } else if record.unready {
+    } else if record.unready && is_waited_for {
         what.push("it was not seen ready since it was started".to_owned());
     }
     for disk in record.disks.iter().filter(|_| record.made) {
