@@ -6,7 +6,10 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use acceptance::{bed::Bed, lab::Lab};
+use acceptance::{
+    bed::Bed,
+    lab::{Lab, command::Run},
+};
 use common::{
     CleanUp, PUBLISHED, Text, domains, lab,
     small::{self, Gone, RACK1, RACK2, idle, says},
@@ -193,12 +196,15 @@ fn ctrl_c_ends_downloads_at_once_and_says_what_is_left() {
     let blocks = small::image(&url, &sha256) + RACK1 + &idle("ctrlc", "host.rack1", "");
     let bed = Bed::new(&lab, &small::fleet("ctrlc", &blocks)).unwrap();
     bed.decide().unwrap();
-    let begun = Instant::now();
-    let run = bed.freehold(&["apply", "--yes"]).interrupted_after(Duration::from_secs(4)).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(15), "{run}");
-    assert_eq!(run.status, 130, "{run}");
-    says(&run, &["ending:", "interrupted", "left out: define domain ctrlc"]);
-    small::nothing_was_made(&lab, "ctrlc");
+    let pause = Duration::from_secs(4);
+    for ended in [Run::interrupted_after, Run::terminated_after] {
+        let begun = Instant::now();
+        let run = ended(bed.freehold(&["apply", "--yes"]), pause).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(15), "{run}");
+        assert_eq!(run.status, 130, "{run}");
+        says(&run, &["ending:", "interrupted", "left out: define domain ctrlc"]);
+        small::nothing_was_made(&lab, "ctrlc");
+    }
     // The state was written: nothing is left to be settled, and the next plan begins anew.
     let plan = bed.expect(0, &["plan"]).unwrap();
     says(&plan, &["+ image blank", "+ vm ctrlc"]);

@@ -1,9 +1,10 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 use freehold_core::{
+    config,
     model::{HostName, SshTarget, VmName},
     plan::Allowance,
 };
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// File to read instead of ~/.ssh/config
     #[arg(long, global = true, value_name = "FILE", env = "FREEHOLD_SSH_CONFIG")]
     pub(crate) ssh_config: Option<PathBuf>,
+    /// How long to wait for another run to end
+    #[arg(long, global = true, value_name = "TIME", value_parser = config::time)]
+    pub(crate) lock_timeout: Option<Duration>,
     /// Say more on stderr; twice for everything
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,

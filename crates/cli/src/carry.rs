@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::{
     context::Prepared,
     failure::{Exit, Failure, exit_of},
+    interrupt::Wishes,
     screen::{self, Output},
 };
 
@@ -61,7 +62,7 @@ pub(crate) async fn carry_out(
         return settle_empty(&prepared, &plan, session);
     }
     prepared.context.lock.write(&prepared.decided(&plan))?;
-    let interrupt = interrupts();
+    let interrupt = interrupts()?;
     let (mut report, mut saved) = walk(&prepared, &plan, session, &output, &interrupt).await?;
     if saved.is_ok()
         && let Some(late) = prepared.late_plan(&plan, &report, session).await
@@ -182,19 +183,18 @@ pub(crate) fn worst(exits: &[Exit]) -> Exit {
     order.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Done)
 }
 
-/// Turns the first Ctrl-C into a wish to end early; a second one ends at once.
-fn interrupts() -> watch::Receiver<bool> {
+/// Turns the first Ctrl-C or SIGTERM into a wish to end early; a second one ends at once.
+fn interrupts() -> Result<watch::Receiver<bool>, Failure> {
     let (sender, receiver) = watch::channel(false);
+    let mut wishes = Wishes::heard()?;
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            screen::say("ending: calls that run are finished, nothing new begins");
-            sender.send_replace(true);
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            screen::say("stopped; the next apply settles what was under way");
-            #[expect(clippy::exit, reason = "the second Ctrl-C means now")]
-            std::process::exit(130);
-        }
+        wishes.next().await;
+        screen::say("ending: calls that run are finished, nothing new begins");
+        sender.send_replace(true);
+        wishes.next().await;
+        screen::say("stopped; the next apply settles what was under way");
+        #[expect(clippy::exit, reason = "the second one means now")]
+        std::process::exit(130);
     });
-    receiver
+    Ok(receiver)
 }

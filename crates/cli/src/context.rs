@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use freehold_core::{
@@ -17,12 +18,14 @@ use freehold_core::{
     },
     plugins::{Hosts, Plugin, PluginError},
     seed::{Guests, Identity},
-    state::{Decisions, LocalStore, LockFile, Session, Snapshot},
+    state::{Decisions, LocalStore, LockFile, Session, Snapshot, StateError},
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use crate::{args::Args, decided::Decided, failure::Failure, passphrase::Person, vms::no_vm};
+use crate::{
+    args::Args, decided::Decided, failure::Failure, passphrase::Person, screen, vms::no_vm,
+};
 
 /// The fleet and what stands beside it.
 pub(crate) struct Context {
@@ -32,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) store: LocalStore,
     pub(crate) lock: LockFile,
     pub(crate) options: ConnectOptions,
+    /// How long another run is waited for.
+    patience: Duration,
 }
 
 impl Context {
@@ -56,7 +61,28 @@ impl Context {
             },
             directory,
             fleet,
+            patience: args.lock_timeout.unwrap_or_default(),
         })
+    }
+
+    /// Takes the store's lock and reads the state; waits for another run as long as it was told.
+    pub(crate) fn begin(&self, command: &str) -> Result<Session, Failure> {
+        const PAUSE: Duration = Duration::from_millis(200);
+        let begun = Instant::now();
+        let mut told = false;
+        loop {
+            match self.store.lock(command) {
+                Err(StateError::Locked { holder }) if begun.elapsed() < self.patience => {
+                    if !told {
+                        screen::say(&format!("waiting for {holder}"));
+                    }
+                    told = true;
+                    // Nothing else goes on yet.
+                    std::thread::sleep(PAUSE);
+                }
+                taken => return Ok(taken?),
+            }
+        }
     }
 
     /// Returns the repository's file of known hosts, where there is one.

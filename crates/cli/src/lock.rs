@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn decide(args: &Args) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     // A run that ends writes the lock too.
-    let session = context.store.lock("freehold plan --lock")?;
+    let session = context.begin("freehold plan --lock")?;
     let decided = Decided::of(&context, &session.snapshot)?;
     decided.tell();
     context.lock.write(&decided.decisions)?;
@@ -33,7 +33,7 @@ pub(crate) fn decide(args: &Args) -> Result<Exit, Failure> {
 /// `freehold lock prune`: takes tombstones out of lock and state that nothing needs any more.
 pub(crate) fn prune(args: &Args, prune: &Prune) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let mut session = context.store.lock("freehold lock prune")?;
+    let mut session = context.begin("freehold lock prune")?;
     let mut lock = context.lock.read()?;
     lock.bury(&session.snapshot);
     let mut snapshot = session.snapshot.clone();

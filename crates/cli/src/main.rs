@@ -14,6 +14,7 @@ mod failure;
 mod host;
 mod image;
 mod init;
+mod interrupt;
 mod lock;
 mod logs;
 mod onlook;

@@ -20,6 +20,7 @@ use crate::{
     carry::worst,
     context::Context,
     failure::{Exit, Failure, exit_of, tell_errors},
+    interrupt::Wishes,
     screen::Output,
     vms::Made,
 };
@@ -72,7 +73,7 @@ struct Job<'a> {
 
 pub(crate) async fn run(args: &Args, verb: Verb, power: &Power) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let session = context.store.lock(&format!("freehold {}", verb.word()))?;
+    let session = context.begin(&format!("freehold {}", verb.word()))?;
     let vms = Made::several(&context, &session.snapshot, &power.names)?;
     let output = Output::of(power.json);
     let job = Job { context: &context, verb, power, output: &output };
@@ -87,6 +88,7 @@ pub(crate) async fn run(args: &Args, verb: Verb, power: &Power) -> Result<Exit, 
         .filter_map(|(step, made)| Some(job.one(step, made, hosts.get(made.host_name())?)))
         .collect();
     counts.2 = vms.len() - running.len();
+    let mut wishes = Wishes::heard()?;
     let interrupted = loop {
         tokio::select! {
             ended = running.next() => match ended {
@@ -97,7 +99,7 @@ pub(crate) async fn run(args: &Args, verb: Verb, power: &Power) -> Result<Exit, 
                     exits.push(exit);
                 }
             },
-            Ok(()) = tokio::signal::ctrl_c() => break true,
+            () = wishes.next() => break true,
         }
     };
     drop(running);

@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 mod folder;
 
@@ -165,4 +168,25 @@ fn another_secret_is_refused_with_both_fingerprints() {
         );
         assert_eq!(fleet.lock(), lock);
     }
+}
+
+#[test]
+fn another_run_is_waited_for_as_long_as_it_was_told() {
+    use rustix::fs::{FlockOperation, flock};
+    let fleet = Fleet::new("web 2");
+    fleet.run(&["plan", "--lock"]).is(0, &[]);
+    let lock = fs::File::open(fleet.path(".freehold/apply.lock")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let begun = Instant::now();
+    let hint = "hint: run this again when it has ended; with --lock-timeout 5m it is waited for";
+    fleet.run(&["lock", "prune"]).is(4, &["locked by another run", hint]);
+    fleet.run(&["lock", "prune", "--lock-timeout", "2s"]).is(4, &["waiting for another run", hint]);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_secs(1));
+            flock(&lock, FlockOperation::Unlock).unwrap();
+        });
+        fleet.run(&["lock", "prune", "--lock-timeout", "30s"]).is(0, &["waiting for another run"]);
+    });
 }

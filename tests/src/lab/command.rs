@@ -163,13 +163,22 @@ impl Run {
     }
 
     /// The same, once after each of these pauses.
-    pub fn interrupted_at(mut self, pauses: &[Duration]) -> Result<Output> {
+    pub fn interrupted_at(self, pauses: &[Duration]) -> Result<Output> {
+        self.signalled("-INT", pauses)
+    }
+
+    /// Runs it, sends it SIGTERM after `pause`, and returns what it left.
+    pub fn terminated_after(self, pause: Duration) -> Result<Output> {
+        self.signalled("-TERM", &[pause])
+    }
+
+    fn signalled(mut self, signal: &str, pauses: &[Duration]) -> Result<Output> {
         let piped = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().with_context(|| format!("starting `{}`", self.said))?;
         let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
         for pause in pauses {
             thread::sleep(*pause);
-            Self::new("kill").args(["-INT", &child.id().to_string()]).ok()?;
+            Self::new("kill").args([signal, &child.id().to_string()]).ok()?;
         }
         let status = wait(&mut child, self.limit, &self.said)?;
         Ok(Output { status, stdout: collected(stdout), stderr: collected(stderr) })

@@ -134,7 +134,9 @@ impl StateError {
             Self::OtherFleet { .. } => {
                 Some("was `fleet.id` changed, or the folder copied? put the old id back".into())
             }
-            Self::Locked { .. } => Some("wait for it to end, then run this again".into()),
+            Self::Locked { .. } => Some(
+                "run this again when it has ended; with --lock-timeout 5m it is waited for".into(),
+            ),
             Self::NetworkFileSystem { .. } => {
                 Some("keep the fleet's folder on a local disk and share it by git".into())
             }
