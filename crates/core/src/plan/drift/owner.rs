@@ -64,12 +64,15 @@ impl Look<'_> {
     /// Says whether a VM of ours has a file as its disk, whatever that stands on.
     fn is_disk_of_ours(self, name: &str) -> bool {
         let Some(path) = self.path_of(name) else { return false };
-        let ours = self.view.domains.iter().filter(|domain| {
+        let uses = |domain: &&DomainView| {
+            let mut shapes = std::iter::once(&domain.defined).chain(&domain.live);
+            shapes.any(|shape| shape.disks.contains(&path))
+        };
+        // Few domains use a file: whose they are is asked last.
+        self.view.domains.iter().filter(uses).any(|domain| {
             let mut records = self.snapshot.vms.values();
             records.any(|it| it.uuid == domain.uuid && it.host == *self.host)
-        });
-        let shapes = ours.flat_map(|domain| std::iter::once(&domain.defined).chain(&domain.live));
-        shapes.into_iter().any(|shape| shape.disks.contains(&path))
+        })
     }
 
     /// Says whose a domain is.
