@@ -141,19 +141,27 @@ pub enum Withheld {
 
 /// Returns what plugins published that nobody follows any more; `plugins` are those declared.
 pub fn abandoned(snapshot: &Snapshot, plugins: &BTreeSet<String>) -> Vec<Held> {
-    let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+    let held = |(plugin, count): (&String, usize)| Held {
+        host: None,
+        object: Object::Outside(plugin.clone()),
+        why: Withheld::Abandoned(count),
+    };
+    abandoned_by(snapshot, plugins).into_iter().map(held).collect()
+}
+
+/// Returns how much each plugin published that is declared no more.
+pub(super) fn abandoned_by<'a>(
+    snapshot: &'a Snapshot,
+    plugins: &BTreeSet<String>,
+) -> BTreeMap<&'a String, usize> {
+    let mut counts = BTreeMap::new();
     // A zone is never taken away, so it is nobody's to follow.
     let followed =
         snapshot.published.keys().filter(|(_, key)| !matches!(key, EditKey::Zone { .. }));
     for (plugin, _) in followed.filter(|(plugin, _)| !plugins.contains(plugin)) {
         *counts.entry(plugin).or_default() += 1;
     }
-    let held = |(plugin, count): (&String, usize)| Held {
-        host: None,
-        object: Object::Outside(plugin.clone()),
-        why: Withheld::Abandoned(count),
-    };
-    counts.into_iter().map(held).collect()
+    counts
 }
 
 impl Withheld {

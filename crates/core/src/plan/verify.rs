@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Advised, Drift, Finding, Held, Object, Proposals, Subject, Trouble, TroubleKind, Withheld,
-    World, abandoned,
+    Advised, Drift, Finding, Proposals, Subject, Trouble, TroubleKind, World,
     decide::spread_host,
     drift::{drift, volumes_listed},
+    held::abandoned_by,
     make::readiness,
 };
 use crate::{
@@ -237,12 +237,9 @@ fn outside(snapshot: &Snapshot, looks: &Looks, stays: impl Fn(&&Edit) -> bool) -
         .down
         .iter()
         .map(|trouble| told(&Trouble { kind: TroubleKind::Unread, ..trouble.clone() }));
-    let left = abandoned(snapshot, &looks.plugins).into_iter().filter_map(|held| match held {
-        Held { object: Object::Outside(plugin), why: Withheld::Abandoned(published), .. } => {
-            Some((plugin, Drift::Abandoned { published }))
-        }
-        _ => None,
-    });
+    let left = abandoned_by(snapshot, &looks.plugins)
+        .into_iter()
+        .map(|(plugin, published)| (plugin.clone(), Drift::Abandoned { published }));
     let edits =
         edits.into_iter().map(|(plugin, edits)| (plugin.to_owned(), Drift::NotPublished { edits }));
     let all = edits.chain(looks.proposals.refused.iter().map(told)).chain(down).chain(left);
