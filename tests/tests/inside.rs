@@ -6,10 +6,10 @@
 
 mod common;
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use acceptance::{
-    bed::{Bed, eventually},
+    bed::{Bed, binary, eventually},
     lab::{Lab, command::Run},
     terminal::Terminal,
 };
@@ -141,7 +141,7 @@ fn a_console_is_sat_at_and_left_with_the_terminal_as_it_was() {
     );
     bed.write("ssh_config", &format!("Host rack1\n  ProxyCommand {way}\n{lines}")).unwrap();
     let path = bed.path().join("ssh_config");
-    let bed = bed.with_env("FREEHOLD_SSH_CONFIG", path);
+    let bed = bed.with_env("FREEHOLD_SSH_CONFIG", &path);
     let _clean = CleanUp(&bed);
     bed.expect(0, &["apply", "--yes"]).unwrap();
 
@@ -152,9 +152,7 @@ fn a_console_is_sat_at_and_left_with_the_terminal_as_it_was() {
         terminal.signal(signal).unwrap();
         gave_back(terminal, &before, 130, &format!("signal {number}"));
     }
-    let said = bed.freehold(&["console", "vmfcon"]).input("through a pipe\n").output().unwrap();
-    assert_eq!(said.status, 0, "{said}");
-    says(&said, &["console of vmfcon on rack1", "through a pipe"]);
+    through_a_pipe(&bed, &path);
 
     let (terminal, before) = at_console(&bed, "vmfcon", &[]);
     let pid = fs::read_to_string(pid).unwrap();
@@ -182,6 +180,19 @@ fn types_and_leaves(bed: &Bed) {
     terminal.shows("from the guest").unwrap();
     terminal.press("\u{3}last words\u{1d}").unwrap();
     gave_back(terminal, &before, 0, "from the guest");
+}
+
+/// What is piped in is echoed by the guest, however slow it is: the pipe stays open till then.
+fn through_a_pipe(bed: &Bed, ssh_config: &Path) {
+    let echoed = "for _ in $(seq 100); do grep -q 'through a pipe' said && exit; sleep 0.2; done";
+    let console = format!("{} console vmfcon > said", binary().display());
+    let script = format!("(echo through a pipe; {echoed}) | {console}");
+    let run = Run::new("sh").args(["-c", &script]).env("FREEHOLD_SSH_CONFIG", ssh_config);
+    let said = run.within(bed.path()).output().unwrap();
+    assert_eq!(said.status, 0, "{said}");
+    assert!(said.stderr.contains("console of vmfcon on rack1"), "{said}");
+    let heard = bed.read("said").unwrap();
+    assert!(heard.contains("through a pipe"), "{heard:?}: {said}");
 }
 
 fn only_one_sits_there(bed: &Bed) {
