@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Drift(Drift),
     /// Show what is not as the state, the text and the laws say; changes nothing
     Verify(Verify),
+    /// Make a lost state again from freehold.lock, hosts and servers; changes none of them
+    Recover(Recover),
     /// Examine hosts step by step, and say what mends what is wrong; changes nothing
     Doctor(Doctor),
     /// Make a machine a host: its key, its pool, its block
@@ -223,6 +225,17 @@ pub(crate) struct Adopt {
     /// Do it without asking for the number
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+/// `recover`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Recover {
+    /// Do without a host that does not answer: what is on it is left out
+    #[arg(long, value_name = "HOST")]
+    pub(crate) without: Vec<HostName>,
+    /// Show what the state would be; write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `forget`.

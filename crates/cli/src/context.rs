@@ -67,11 +67,19 @@ impl Context {
 
     /// Takes the store's lock and reads the state; waits for another run as long as it was told.
     pub(crate) fn begin(&self, command: &str) -> Result<Session, Failure> {
+        Ok(self.wait_for(|| self.store.lock(command))?)
+    }
+
+    /// Takes something that another run may hold; waits for it as long as it was told.
+    pub(crate) fn wait_for<T>(
+        &self,
+        take: impl Fn() -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
         const PAUSE: Duration = Duration::from_millis(200);
         let begun = Instant::now();
         let mut told = false;
         loop {
-            match self.store.lock(command) {
+            match take() {
                 Err(StateError::Locked { holder }) if begun.elapsed() < self.patience => {
                     if !told {
                         screen::say(&format!("waiting for {holder}"));
@@ -80,7 +88,7 @@ impl Context {
                     // Nothing else goes on yet.
                     std::thread::sleep(PAUSE);
                 }
-                taken => return Ok(taken?),
+                taken => return taken,
             }
         }
     }

@@ -9,6 +9,7 @@ use super::{
     adopt::adoption,
     image_spec,
     placed::Placed,
+    recover::has_ours,
     removal::{is_protected, removal_of},
     settled::settled,
     trash::{may_come, trash_on, unfinished_restore},
@@ -144,7 +145,13 @@ impl HostDraft<'_> {
         if let Some(other) = card.and_then(|card| self.same_machine(card)) {
             return Some(Withheld::SameMachine(other.clone()));
         }
-        let known = known?;
+        let Some(known) = known else {
+            // Taken for a new one, what it has would be made again beside it. One VM at a time is
+            // taken in by name.
+            let adopts = matches!(self.world.goal, Goal::Adopt { .. });
+            let lost = !adopts && has_ours(self.view, self.world.fleet.id);
+            return lost.then_some(Withheld::StateLost);
+        };
         // The card is claimed before it is written: a host without one and without anything of
         // ours is one where the run ended in between.
         let begun = self.had_objects();

@@ -99,6 +99,14 @@ pub enum StateError {
         /// What the user can do.
         hint: String,
     },
+    /// A state that is to be made again is there.
+    #[error("{} is there, with serial {serial}", path.display())]
+    There {
+        /// The file.
+        path: PathBuf,
+        /// Its serial.
+        serial: u64,
+    },
     /// The disk has no room for what a run would write; nothing was done yet.
     #[error("no room for the state: {} needs {} KiB more", path.display(), bytes >> 10)]
     NoRoom {
@@ -130,6 +138,10 @@ impl StateError {
                       yet"
                 .into(),
             ),
+            Self::There { path, .. } => Some(format!(
+                "nothing was lost; to begin anew all the same, move it away first: {}",
+                mv(path)
+            )),
             Self::Newer { .. } => Some("use the freehold that wrote it, or a later one".into()),
             Self::OtherFleet { .. } => {
                 Some("was `fleet.id` changed, or the folder copied? put the old id back".into())

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Snapshot, StateError,
-    aside::{cp, keep_aside, mv, mv_and_cp},
+    aside::{cp, keep_aside, mv_and_cp},
     bytes::bytes_of,
     replace_file,
     wire::{BodyWire, STATE_FORMAT, StateWire},
@@ -115,7 +115,9 @@ impl StateFile {
                     Some(copy) => {
                         format!("put the newest good copy back: {}", mv_and_cp(&path, &copy))
                     }
-                    None => format!("keep it aside: {}\nthen put your backup back", mv(&path)),
+                    None => "put your backup back, or make it again from lock and hosts: freehold \
+                             recover"
+                        .into(),
                 };
                 StateError::Damaged { path, why, hint }
             }
@@ -137,7 +139,8 @@ impl StateFile {
             None => Ok(()),
             Some(rest) => damaged(
                 format!("it is missing, yet {} is there", rest.display()),
-                format!("put your backup back; or, to begin anew: {}", mv(&rest)),
+                "put your backup back, or make it again from lock and hosts: freehold recover"
+                    .into(),
             ),
         }
     }

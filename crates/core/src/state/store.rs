@@ -84,6 +84,18 @@ impl LocalStore {
 
     /// Takes the lock and reads the state. `command` is what others are told runs here.
     pub fn lock(&self, command: &str) -> Result<Session, StateError> {
+        let lock = self.take_lock(command)?;
+        let (mut snapshot, mut written) = self.file().read()?;
+        let recovered = replay::fold(&self.path("journal.jsonl"), &mut snapshot)?;
+        // A first run's journal can only be folded in when its lineage is on disk.
+        if recovered || written.is_empty() {
+            written = self.file().write(&snapshot, &written)?;
+        }
+        Ok(Session { store: self.clone(), snapshot, recovered, written, _lock: lock })
+    }
+
+    /// Takes the lock; reads nothing.
+    pub(super) fn take_lock(&self, command: &str) -> Result<File, StateError> {
         let write = |path: &Path, source| StateError::Write { path: path.to_owned(), source };
         make_directory(&self.directory)?;
         refuse_network_file_system(&self.directory)?;
@@ -102,13 +114,7 @@ impl LocalStore {
             Err(error) => return Err(write(&path, error.into())),
         }
         self.write_holder(command)?;
-        let (mut snapshot, mut written) = self.file().read()?;
-        let recovered = replay::fold(&self.path("journal.jsonl"), &mut snapshot)?;
-        // A first run's journal can only be folded in when its lineage is on disk.
-        if recovered || written.is_empty() {
-            written = self.file().write(&snapshot, &written)?;
-        }
-        Ok(Session { store: self.clone(), snapshot, recovered, written, _lock: lock })
+        Ok(lock)
     }
 
     pub(super) fn file(&self) -> StateFile {
