@@ -187,11 +187,11 @@ impl Bed {
     }
 
     /// Stops managing a VM.
-    pub(crate) fn forget(&self, name: &str) {
+    pub(crate) async fn forget(&self, name: &str) {
         let mut session = self.store().lock("test").unwrap();
         let mut snapshot = session.snapshot.clone();
         snapshot.fold(&Fact::VmForgotten { vm: vm(name) });
-        session.save(snapshot).unwrap();
+        session.save(snapshot).await.unwrap();
         self.bury(&self.decided(), &session.snapshot);
         self.witness.state_is_lost();
     }
@@ -243,7 +243,7 @@ impl Bed {
         if ran.plan.is_empty() {
             let snapshot = ran.plan.beginning(&session.snapshot);
             if session.snapshot != snapshot {
-                session.save(snapshot).unwrap();
+                session.save(snapshot).await.unwrap();
             }
             if ran.plan.knows_its_hosts() {
                 self.bury(&prepared.decisions, &session.snapshot);
@@ -267,7 +267,7 @@ impl Bed {
         session: &mut Session,
         ran: &mut Ran,
     ) {
-        let journal = session.begin().unwrap();
+        let journal = session.begin().await.unwrap();
         let steps = prepared.with_world(|world| ran.plan.steps(world));
         let fleet = &prepared.fleet;
         let mut decisions = prepared.decisions.clone();
@@ -301,13 +301,14 @@ impl Bed {
             },
         };
         ran.events = std::mem::take(&mut *recorder.events.lock().unwrap());
-        let ended = ended.and_then(|report| match self.fate.end() {
-            None => Ok(report),
-            Some(kill) => Err(self.end_in(kill, &report, session, &decisions)),
-        });
+        let ended = match ended.map(|report| (self.fate.end(), report)) {
+            Ok((None, report)) => Ok(report),
+            Ok((Some(kill), report)) => Err(self.end_in(kill, &report, session, &decisions).await),
+            Err(killed) => Err(killed),
+        };
         match ended {
             Ok(report) => {
-                session.save(report.snapshot.clone()).unwrap();
+                session.save(report.snapshot.clone()).await.unwrap();
                 self.bury(&decisions, &report.snapshot);
                 ran.report = Some(report);
             }
@@ -328,7 +329,7 @@ impl Bed {
     }
 
     /// Goes as far at the end of a run as it gets before it is killed there.
-    fn end_in(
+    async fn end_in(
         &self,
         kill: (Trick, Cut),
         report: &Report,
@@ -338,7 +339,7 @@ impl Bed {
         let (Trick::KillAfter | Trick::KillTornOutcome | Trick::KillAfterOutcome) = kill.0 else {
             return kill;
         };
-        session.save(report.snapshot.clone()).unwrap();
+        session.save(report.snapshot.clone()).await.unwrap();
         if kill.0 == Trick::KillAfter {
             // The state is there, its copy in the history is not.
             let copy = format!("history/state-{:08}.json", session.snapshot.serial);
