@@ -22,7 +22,7 @@ use crate::{
 /// `freehold apply`.
 pub(crate) async fn run(args: &Args, apply: &Apply) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let mut session = context.begin("freehold apply")?;
+    let mut session = context.begin("freehold apply").await?;
     let output = Arc::new(Output::of(apply.json));
     if let Some(file) = apply.part.plan_file() {
         if !apply.part.hosts.is_empty() {
@@ -53,7 +53,7 @@ async fn show_and_run(
     show(&plan, &output);
     tell_errors(&prepared.reached.errors);
     if plan.is_empty() {
-        return settle_empty(&prepared, &plan, session);
+        return settle_empty(&prepared, &plan, session).await;
     }
     let Some(consent) = consent(&plan) else { return Ok(Exit::Held) };
     carry_out(prepared, plan, &consent, session, output).await
@@ -110,7 +110,7 @@ fn decided(context: &Context, snapshot: &Snapshot, locked: bool) -> Result<Decid
 /// `freehold destroy`.
 pub(crate) async fn destroy(args: &Args, destroy: &Destroy) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let mut session = context.begin("freehold destroy")?;
+    let mut session = context.begin("freehold destroy").await?;
     known_vms(&context, &session.snapshot, &destroy.vms)?;
     let names = (!destroy.vms.is_empty()).then(|| destroy.vms.iter().cloned().collect());
     let ask = (Goal::Destroy(names), Scope::default());
@@ -120,7 +120,7 @@ pub(crate) async fn destroy(args: &Args, destroy: &Destroy) -> Result<Exit, Fail
 /// `freehold replace`.
 pub(crate) async fn replace(args: &Args, replace: &Replace) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let mut session = context.begin("freehold replace")?;
+    let mut session = context.begin("freehold replace").await?;
     for name in &replace.vms {
         let made = session.snapshot.vms.contains_key(name);
         if !context.fleet.vms.contains_key(name) || !made {
@@ -137,7 +137,7 @@ pub(crate) async fn replace(args: &Args, replace: &Replace) -> Result<Exit, Fail
 /// `freehold adopt`.
 pub(crate) async fn adopt(args: &Args, adopt: &Adopt) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let mut session = context.begin("freehold adopt")?;
+    let mut session = context.begin("freehold adopt").await?;
     if let Some(name) = adopt.vms.iter().find(|name| !context.fleet.vms.contains_key(*name)) {
         return Err(Failure::input(format!("vm {name} is not declared"))
             .hint("write its block first: what is adopted is compared with it"));
@@ -177,9 +177,9 @@ fn number_agreed(number: usize) -> bool {
 }
 
 /// `freehold forget`: no host is asked, nothing on one changes.
-pub(crate) fn forget(args: &Args, forget: &Forget) -> Result<Exit, Failure> {
+pub(crate) async fn forget(args: &Args, forget: &Forget) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let mut session = context.begin("freehold forget")?;
+    let mut session = context.begin("freehold forget").await?;
     let snapshot = &session.snapshot;
     let kept = |name: &VmName| snapshot.kept.iter().any(|kept| kept.vm == *name);
     let unknown = |name: &&VmName| !snapshot.vms.contains_key(*name) && !kept(name);
@@ -199,7 +199,7 @@ pub(crate) fn forget(args: &Args, forget: &Forget) -> Result<Exit, Failure> {
     for vm in &forget.vms {
         next.fold(&Fact::VmForgotten { vm: vm.clone() });
     }
-    session.save(next)?;
+    session.save(next).await?;
     let mut decisions = context.lock.read()?;
     decisions.bury(&session.snapshot);
     context.lock.write(&decisions)?;

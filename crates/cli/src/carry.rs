@@ -20,14 +20,14 @@ use crate::{
 };
 
 /// Ends a run that has nothing to do: only pending edits may have changed.
-pub(crate) fn settle_empty(
+pub(crate) async fn settle_empty(
     prepared: &Prepared<'_>,
     plan: &Plan,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
     let snapshot = plan.beginning(&session.snapshot);
     if session.snapshot != snapshot {
-        session.save(snapshot)?;
+        session.save(snapshot).await?;
     }
     if plan.knows_its_hosts() {
         write_lock(prepared, plan, &session.snapshot)?;
@@ -59,7 +59,7 @@ pub(crate) async fn carry_out(
         });
     }
     if plan.is_empty() {
-        return settle_empty(&prepared, &plan, session);
+        return settle_empty(&prepared, &plan, session).await;
     }
     prepared.context.lock.write(&prepared.decided(&plan))?;
     let interrupt = interrupts()?;
@@ -89,7 +89,7 @@ async fn walk(
     interrupt: &watch::Receiver<bool>,
 ) -> Result<(Report, Result<(), Failure>), Failure> {
     let context = prepared.context;
-    let journal = session.begin()?;
+    let journal = session.begin().await?;
     let steps = prepared.with_world(|world| plan.steps(world));
     let decided = prepared.decided(plan);
     let seed = |vm: &VmName| prepared.seed(vm, &decided);
@@ -108,7 +108,7 @@ async fn walk(
     let mut snapshot = plan.beginning(&session.snapshot);
     snapshot.decisions.identity.clone_from(&prepared.decisions.identity);
     let report = run.walk(snapshot).await;
-    let saved = session.save(report.snapshot.clone()).map_err(Failure::from);
+    let saved = session.save(report.snapshot.clone()).await.map_err(Failure::from);
     tracing::info!(
         "{} steps in {:.2} s, {:.3} s of them waiting for the journal's disk",
         steps.len(),

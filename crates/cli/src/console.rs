@@ -53,7 +53,7 @@ enum Input {
 
 pub(crate) async fn run(args: &Args, console: &Console) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let snapshot = context.store.read()?;
+    let snapshot = context.state.read().await?;
     let made = Made::find(&context, &snapshot, &console.vm)?;
     let host = made.reach(&context).await?;
     refuse_off(&*host, &context, &made).await?;

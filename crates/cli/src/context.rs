@@ -18,7 +18,7 @@ use freehold_core::{
     },
     plugins::{Hosts, Plugin, PluginError},
     seed::{Guests, Identity},
-    state::{Decisions, LocalStore, LockFile, Session, Snapshot, StateError},
+    state::{Decisions, LocalStore, LockFile, Session, Snapshot, State, StateError},
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -32,7 +32,9 @@ pub(crate) struct Context {
     /// The fleet's directory, absolute.
     pub(crate) directory: PathBuf,
     pub(crate) fleet: Fleet,
+    /// What is of this folder alone, wherever the state is: the identity secret, the cache.
     pub(crate) store: LocalStore,
+    pub(crate) state: State,
     pub(crate) lock: LockFile,
     pub(crate) options: ConnectOptions,
     /// How long another run is waited for.
@@ -50,8 +52,10 @@ impl Context {
         };
         let fleet = config::load(&directory, &inputs)?;
         let known_hosts = directory.join(crate::host::KNOWN_HOSTS);
+        let store = LocalStore::of(&directory, fleet.id);
         Ok(Self {
-            store: LocalStore::of(&directory, fleet.id),
+            state: State::of(Arc::new(store.clone()), fleet.id),
+            store,
             lock: LockFile::of(&directory, fleet.id),
             options: ConnectOptions {
                 ssh_config: args.ssh_config.clone(),
@@ -66,27 +70,26 @@ impl Context {
     }
 
     /// Takes the store's lock and reads the state; waits for another run as long as it was told.
-    pub(crate) fn begin(&self, command: &str) -> Result<Session, Failure> {
-        Ok(self.wait_for(|| self.store.lock(command))?)
+    pub(crate) async fn begin(&self, command: &str) -> Result<Session, Failure> {
+        Ok(self.wait_for(async || self.state.lock(command).await).await?)
     }
 
     /// Takes something that another run may hold; waits for it as long as it was told.
-    pub(crate) fn wait_for<T>(
+    pub(crate) async fn wait_for<T>(
         &self,
-        take: impl Fn() -> Result<T, StateError>,
+        take: impl AsyncFn() -> Result<T, StateError>,
     ) -> Result<T, StateError> {
         const PAUSE: Duration = Duration::from_millis(200);
         let begun = Instant::now();
         let mut told = false;
         loop {
-            match take() {
+            match take().await {
                 Err(StateError::Locked { holder }) if begun.elapsed() < self.patience => {
                     if !told {
                         screen::say(&format!("waiting for {holder}"));
                     }
                     told = true;
-                    // Nothing else goes on yet.
-                    std::thread::sleep(PAUSE);
+                    tokio::time::sleep(PAUSE).await;
                 }
                 taken => return taken,
             }
@@ -249,7 +252,7 @@ impl<'a> Prepared<'a> {
             fleet,
             decisions: &self.decisions,
             snapshot: &self.snapshot,
-            lag: self.context.store.lag(&self.snapshot),
+            lag: self.context.state.lag(&self.snapshot),
             observed: &self.reached.observed,
             goal: &self.goal,
             scope: &self.scope,

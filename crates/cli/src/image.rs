@@ -85,7 +85,7 @@ pub(crate) async fn run(args: &Args, image: &Image) -> Result<Exit, Failure> {
 
 async fn list(args: &Args, asked: &List) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let snapshot = context.store.read()?;
+    let snapshot = context.state.read().await?;
     let ask = (Goal::Converge, Scope::default());
     let prepared = Prepared::gather(&context, snapshot, ask, &Screen::new()).await?;
     let images = prepared.with_world(images);
@@ -145,7 +145,7 @@ async fn pull(args: &Args, asked: &Pull) -> Result<Exit, Failure> {
         names => names.iter().cloned().collect(),
     };
     let begun = begin(&context, &asked.hosts)?;
-    let mut session = context.begin("freehold image pull")?;
+    let mut session = context.begin("freehold image pull").await?;
     let output = Arc::new(Output::of(asked.json));
     let ask = (Goal::Pull(names), begun);
     let mut prepared = Prepared::gather(&context, session.snapshot.clone(), ask, &*output).await?;
@@ -163,7 +163,7 @@ async fn pull(args: &Args, asked: &Pull) -> Result<Exit, Failure> {
 async fn prune(args: &Args, asked: &Prune) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     let begun = begin(&context, &asked.hosts)?;
-    let mut session = context.begin("freehold image prune")?;
+    let mut session = context.begin("freehold image prune").await?;
     let output = Arc::new(Output::of(asked.json));
     let ask = (Goal::Prune, begun);
     let mut prepared = Prepared::gather(&context, session.snapshot.clone(), ask, &*output).await?;

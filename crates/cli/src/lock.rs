@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// `freehold plan --lock`: decides, writes the lock and says what was new.
-pub(crate) fn decide(args: &Args) -> Result<Exit, Failure> {
+pub(crate) async fn decide(args: &Args) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     // A run that ends writes the lock too.
-    let session = context.begin("freehold plan --lock")?;
+    let session = context.begin("freehold plan --lock").await?;
     let decided = Decided::of(&context, &session.snapshot)?;
     decided.tell();
     context.lock.write(&decided.decisions)?;
@@ -31,9 +31,9 @@ pub(crate) fn decide(args: &Args) -> Result<Exit, Failure> {
 }
 
 /// `freehold lock prune`: takes tombstones out of lock and state that nothing needs any more.
-pub(crate) fn prune(args: &Args, prune: &Prune) -> Result<Exit, Failure> {
+pub(crate) async fn prune(args: &Args, prune: &Prune) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let mut session = context.begin("freehold lock prune")?;
+    let mut session = context.begin("freehold lock prune").await?;
     let mut lock = context.lock.read()?;
     lock.bury(&session.snapshot);
     let mut snapshot = session.snapshot.clone();
@@ -52,7 +52,7 @@ pub(crate) fn prune(args: &Args, prune: &Prune) -> Result<Exit, Failure> {
         screen::data("nothing to forget");
     } else if !prune.dry_run {
         // The state first: from there they would come back.
-        session.save(snapshot)?;
+        session.save(snapshot).await?;
         context.lock.write(&lock)?;
         screen::say("next: commit freehold.lock");
     }

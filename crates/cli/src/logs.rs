@@ -23,7 +23,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: &Args, logs: &Logs) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let snapshot = context.store.read()?;
+    let snapshot = context.state.read().await?;
     let made = Made::find(&context, &snapshot, &logs.vm)?;
     let host = made.reach(&context).await?;
     let mut plain = Plain::default();

@@ -22,9 +22,9 @@ pub(crate) struct Onlooker {
 
 impl Onlooker {
     /// Reads the fleet's text, its lock and its state; takes no lock.
-    pub(crate) fn open(args: &Args) -> Result<Self, Failure> {
+    pub(crate) async fn open(args: &Args) -> Result<Self, Failure> {
         let context = Context::open(args)?;
-        let snapshot = context.store.read()?;
+        let snapshot = context.state.read().await?;
         let decided = known(context.lock.read()?, &snapshot);
         Ok(Self { decided, snapshot, fleet: context.fleet, options: context.options })
     }

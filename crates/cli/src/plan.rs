@@ -6,6 +6,7 @@ use freehold_core::{
     plan::{Goal, Plan, PlanJson, SavedPlan, Scope},
     state::{Snapshot, replace_file},
 };
+use tokio::runtime::Handle;
 
 use crate::{
     apply::scope_of,
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: &Args, arguments: &PlanArgs) -> Result<Exit, Failu
 /// Reads state and lock and decides, on a thread of its own.
 async fn decide(context: Arc<Context>, part: Part) -> Result<(Snapshot, Scope, Decided), Failure> {
     let deciding = tokio::task::spawn_blocking(move || {
-        let snapshot = context.store.read()?;
+        let snapshot = Handle::current().block_on(context.state.read())?;
         let scope = scope_of(&context, &snapshot, &part)?;
         let decided = Decided::of(&context, &snapshot)?;
         Ok((snapshot, scope, decided))

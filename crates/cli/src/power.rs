@@ -73,7 +73,7 @@ struct Job<'a> {
 
 pub(crate) async fn run(args: &Args, verb: Verb, power: &Power) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let session = context.begin(&format!("freehold {}", verb.word()))?;
+    let session = context.begin(&format!("freehold {}", verb.word())).await?;
     let vms = Made::several(&context, &session.snapshot, &power.names)?;
     let output = Output::of(power.json);
     let job = Job { context: &context, verb, power, output: &output };

@@ -21,7 +21,7 @@ const COMMAND: &str = "freehold recover";
 pub(crate) async fn run(args: &Args, recover: &Recover) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
     context.identity()?;
-    match context.wait_for(|| context.store.lock_anew(COMMAND)) {
+    match context.wait_for(async || context.state.lock_anew(COMMAND).await).await {
         Ok(anew) => whole(&context, recover, anew).await,
         Err(there @ StateError::There { .. }) => rest(&context, recover, there).await,
         Err(error) => Err(error.into()),
@@ -45,7 +45,7 @@ async fn whole(context: &Context, recover: &Recover, anew: Anew) -> Result<Exit,
     if recover.dry_run {
         return Ok(exit);
     }
-    for aside in anew.write(snapshot)? {
+    for aside in anew.write(snapshot).await? {
         screen::say(&format!("what was left of it is kept as {}", aside.display()));
     }
     screen::say("next: freehold plan");
@@ -54,7 +54,7 @@ async fn whole(context: &Context, recover: &Recover, anew: Anew) -> Result<Exit,
 
 /// Takes in hosts that a state does not know, as they did not answer when it was made again.
 async fn rest(context: &Context, recover: &Recover, there: StateError) -> Result<Exit, Failure> {
-    let mut session = context.begin(COMMAND)?;
+    let mut session = context.begin(COMMAND).await?;
     let reached = context.reach(&Screen::new()).await;
     tell_errors(&reached.errors);
     let (made, asked) = made_again(context, &reached).await?;
@@ -69,7 +69,7 @@ async fn rest(context: &Context, recover: &Recover, there: StateError) -> Result
     screen::data(&told(&snapshot));
     let exit = worst(&[tell_rest(&snapshot, &reached), asked, exit_of(&reached.errors)]);
     if !recover.dry_run {
-        session.save(snapshot)?;
+        session.save(snapshot).await?;
         screen::say("next: freehold plan");
     }
     Ok(exit)

@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &Args, ssh: &Ssh) -> Result<Exit, Failure> {
         Some((user, name)) => (Some(user.to_owned()), name),
         None => (None, ssh.vm.as_str()),
     };
-    let snapshot = context.store.read()?;
+    let snapshot = context.state.read().await?;
     let made = Made::find(&context, &snapshot, name)?;
     let user = user.or_else(|| made.vm.and_then(|vm| vm.cloud_init.user.clone()));
     let known_hosts = context.store.path("known_hosts");

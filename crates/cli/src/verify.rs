@@ -22,7 +22,7 @@ use crate::{
 /// Looks at everything and tells. It takes no lock, and asks nothing that changes anything.
 pub(crate) async fn run(args: &Args, verify: &Verify) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let (snapshot, lock) = (context.store.read()?, context.lock.read()?);
+    let (snapshot, lock) = (context.state.read().await?, context.lock.read()?);
     let (fleet, options) = (context.fleet.clone(), context.options.clone());
     // ssh_config may run commands.
     let pinned = tokio::task::spawn_blocking(move || unpinned(&fleet, &options));

@@ -8,6 +8,7 @@ use freehold_core::{
     model::FleetId,
     state::{Fact, LocalStore, LockFile},
 };
+use futures::FutureExt as _;
 
 mod folder;
 
@@ -34,7 +35,7 @@ fn fleet() -> Fleet {
     let mut session = LocalStore::of(&fleet.path(""), id).lock("test").unwrap();
     let mut snapshot = session.snapshot.clone();
     snapshot.fold(&made);
-    session.save(snapshot).unwrap();
+    session.save(snapshot).now_or_never().unwrap().unwrap();
     fleet
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn run(args: &Args, empty: &Empty) -> Result<Exit, Failure> {
     if let Some(host) = empty.hosts.iter().find(|host| !hosts.contains_key(*host)) {
         return Err(Failure::input(format!("no host is named {host}")));
     }
-    let mut session = context.begin("freehold trash empty")?;
+    let mut session = context.begin("freehold trash empty").await?;
     let output = Arc::new(Output::of(empty.manner.json));
     let ask = (Goal::Converge, Scope::default());
     let mut prepared = Prepared::gather(&context, session.snapshot.clone(), ask, &*output).await?;

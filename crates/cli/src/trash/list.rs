@@ -13,7 +13,7 @@ use crate::{
 
 pub(super) async fn run(args: &Args, list: &List) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let snapshot = context.store.read()?;
+    let snapshot = context.state.read().await?;
     let ask = (Goal::Converge, Scope::default());
     let prepared = Prepared::gather(&context, snapshot, ask, &Screen::new()).await?;
     let entries = entries(&prepared);

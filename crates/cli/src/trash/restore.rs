@@ -23,7 +23,7 @@ use crate::{
 
 pub(super) async fn run(args: &Args, restore: &Restore) -> Result<Exit, Failure> {
     let context = Context::open(args)?;
-    let mut session = context.begin("freehold trash restore")?;
+    let mut session = context.begin("freehold trash restore").await?;
     let output = Arc::new(Output::of(restore.json));
     let ask = (Goal::Converge, Scope::default());
     let mut prepared = Prepared::gather(&context, session.snapshot.clone(), ask, &*output).await?;

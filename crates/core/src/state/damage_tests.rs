@@ -3,6 +3,8 @@
 
 use std::{fs, path::Path, process::Command};
 
+use futures::FutureExt as _;
+
 use super::{
     Fact, Journal, LocalStore, LockFile, Outcome, Session, Snapshot, StateError, VmRecord,
     decisions::tests::two_vms,
@@ -44,14 +46,15 @@ pub(super) fn vm_fact(number: usize) -> Fact {
 }
 
 /// A run that made two VMs and removed the first, and did not end.
-async fn killed_run(session: &Session) {
-    let journal: Journal = session.begin().unwrap();
+async fn killed_run(mut session: Session) -> Session {
+    let journal: Journal = session.begin().await.unwrap();
     let gone = Fact::VmGone { vm: "web-0".parse().unwrap(), kept: None };
     journal.intent(0, "define", &[vm_fact(0)], &[]).await.unwrap();
     journal.intent(1, "define", &[vm_fact(1)], &[]).await.unwrap();
     journal.intent(2, "remove", &[], &[gone]).await.unwrap();
     journal.outcome(2, Outcome::Done);
     journal.intent(3, "look", &[], &[]).await.unwrap();
+    session
 }
 
 /// A store after three runs.
@@ -62,7 +65,7 @@ fn used_store() -> (tempfile::TempDir, LocalStore) {
         let mut snapshot = session.snapshot.clone();
         snapshot.decisions.identity = Some("SHA256:x".into());
         snapshot.fold(&vm_fact(number));
-        session.save(snapshot).unwrap();
+        session.save(snapshot).now_or_never().unwrap().unwrap();
     }
     (folder, store)
 }
@@ -153,7 +156,7 @@ fn an_older_state_than_the_last_copy_is_refused() {
 async fn an_older_state_than_the_journal_is_refused() {
     let (_folder, store) = used_store();
     let old = fs::read(store.path("history/state-00000001.json")).unwrap();
-    killed_run(&store.lock("test").unwrap()).await;
+    killed_run(store.lock("test").unwrap()).await;
     fs::remove_dir_all(store.path("history")).unwrap();
     fs::write(store.path("state.json"), old).unwrap();
     let error = store.lock("test").unwrap_err();
@@ -163,7 +166,7 @@ async fn an_older_state_than_the_journal_is_refused() {
 #[tokio::test]
 async fn a_lost_state_is_not_begun_anew() {
     let (_folder, store) = used_store();
-    killed_run(&store.lock("test").unwrap()).await;
+    killed_run(store.lock("test").unwrap()).await;
     fs::remove_file(store.path("state.json")).unwrap();
     let error = store.lock("test").unwrap_err();
     assert!(error.hint().unwrap().contains("state-00000003.json"), "{error}");
@@ -178,7 +181,7 @@ fn a_state_written_behind_the_lock_is_kept_aside() {
     let (folder, store) = used_store();
     let mut session = store.lock("test").unwrap();
     fs::write(store.path("state.json"), "scribble").unwrap();
-    session.save(session.snapshot.clone()).unwrap();
+    session.save(session.snapshot.clone()).now_or_never().unwrap().unwrap();
     assert_eq!(store.read().unwrap(), session.snapshot);
     assert_eq!(kept_aside(&folder, "state.json.damaged-"), ["scribble"]);
 }
@@ -193,7 +196,7 @@ fn kept_aside(folder: &tempfile::TempDir, begin: &str) -> Vec<String> {
 /// A store whose last run was killed.
 async fn killed_store() -> (tempfile::TempDir, LocalStore) {
     let (folder, store) = store();
-    killed_run(&store.lock("test").unwrap()).await;
+    killed_run(store.lock("test").unwrap()).await;
     (folder, store)
 }
 
@@ -262,9 +265,9 @@ async fn a_damaged_journal_blocks_only_who_needs_it_and_is_never_lost() {
     fs::write(&path, &good).unwrap();
     drop(store.lock("test").unwrap());
     fs::write(&path, &damaged).unwrap();
-    let session = store.lock("test").unwrap();
+    let mut session = store.lock("test").unwrap();
     assert!(!session.recovered, "its run is in the state already");
-    drop(session.begin().unwrap());
+    drop(session.begin().await.unwrap());
     assert_eq!(kept_aside(&folder, "journal.jsonl.damaged-"), [damaged]);
 }
 
@@ -281,10 +284,9 @@ async fn the_journal_of_another_history_is_refused() {
 #[tokio::test]
 async fn a_run_that_is_not_in_the_state_is_not_written_over() {
     let (_folder, store) = store();
-    let session = store.lock("test").unwrap();
-    killed_run(&session).await;
+    let mut session = killed_run(store.lock("test").unwrap()).await;
     let before = fs::read(store.path("journal.jsonl")).unwrap();
-    let error = session.begin().unwrap_err();
+    let error = session.begin().await.unwrap_err();
     assert!(error.to_string().contains("which is not in the state"), "{error}");
     assert_eq!(fs::read(store.path("journal.jsonl")).unwrap(), before);
 }
@@ -330,11 +332,11 @@ fn files_of_the_first_formats_still_read() {
         let sample = Path::new(SAMPLES).join(format!("1-{file}"));
         fs::copy(sample, store.path(file)).unwrap();
     }
-    let session = store.lock("test").unwrap();
+    let mut session = store.lock("test").unwrap();
     assert!(session.recovered);
     assert_eq!((session.snapshot.serial, session.snapshot.vms.len()), (4, 1));
     assert_eq!(session.snapshot.decisions.vms.len(), 2);
-    session.begin().unwrap();
+    session.begin().now_or_never().unwrap().unwrap();
 
     let lock = LockFile::of(folder.path(), fleet());
     fs::copy(Path::new(SAMPLES).join("1-freehold.lock"), folder.path().join("freehold.lock"))

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Clash, aside::mv};
+use super::Clash;
 
 /// A file of the state that cannot be read, written or believed.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,8 @@ pub enum StateError {
         have: String,
         /// The state's.
         want: String,
+        /// What the user can do.
+        hint: String,
     },
     /// The state is an old one that was put back.
     #[error("{} has serial {have}, yet {} knows of {serial}", path.display(), newer.display())]
@@ -128,20 +130,19 @@ impl StateError {
             }
             Self::Clash { .. } => Some("`freehold plan` says what is decided now".into()),
             Self::Write { .. } => Some("is the disk full, or the folder another user's?".into()),
-            Self::Damaged { hint, .. } | Self::Older { hint, .. } => Some(hint.clone()),
-            Self::OtherHistory { path, .. } => Some(format!(
-                "put the state.json back that it belongs to; if that is lost, keep it aside: {}",
-                mv(path)
-            )),
+            Self::Damaged { hint, .. }
+            | Self::Older { hint, .. }
+            | Self::OtherHistory { hint, .. } => Some(hint.clone()),
             Self::NoRoom { .. } => Some(
                 "make room on the disk of .freehold/, then run this again: nothing was done \
                       yet"
                 .into(),
             ),
-            Self::There { path, .. } => Some(format!(
-                "nothing was lost; to begin anew all the same, move it away first: {}",
-                mv(path)
-            )),
+            Self::There { .. } => Some(
+                "nothing was lost, and it knows every host; to begin anew all the same, move it \
+                 away first"
+                    .into(),
+            ),
             Self::Newer { .. } => Some("use the freehold that wrote it, or a later one".into()),
             Self::OtherFleet { .. } => {
                 Some("was `fleet.id` changed, or the folder copied? put the old id back".into())

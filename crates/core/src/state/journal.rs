@@ -3,9 +3,8 @@
 //! One line of JSON each, append only, each with a checksum (`line.rs`). Intents that arrive while the disk is busy share one fsync.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,20 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    fs::{FallocateFlags, fallocate},
-    io::Errno,
-};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Fact, Snapshot, StateError,
-    aside::keep_aside,
+    Fact, Pen, StateError,
     fact::FactWire,
-    line::{Chain, JOURNAL_FORMAT, Line},
-    replace_file,
-    replay::{self, Standing},
+    line::{Chain, Line},
 };
 
 /// How a step ended, as the journal keeps it.
@@ -59,49 +51,21 @@ struct Request {
 /// Why nothing can be written any more.
 type Broken = (io::ErrorKind, String);
 
-/// What a journal is written to.
-trait Disk: Write {
-    fn sync(&mut self) -> io::Result<()>;
-}
-
-impl Disk for File {
-    fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-/// The room a journal has from its beginning; what it needs past that must be found on the way.
-const ROOM: u64 = 1 << 20;
-
 impl Journal {
-    /// Begins the journal of the run that follows this state. What was there must be in the state;
-    /// if it is damaged all the same, it is kept aside.
-    pub(super) fn begin(path: &Path, snapshot: &Snapshot) -> Result<Self, StateError> {
-        let write = |source| StateError::Write { path: path.to_owned(), source };
-        if replay::standing(path, snapshot)? == Some(Standing::SavedAndDamaged) {
-            keep_aside(path).map_err(write)?;
-        }
-        let (lineage, serial) = (snapshot.lineage, snapshot.serial + 1);
-        let begin = Line::Begin { format: JOURNAL_FORMAT, lineage, serial };
-        let mut chain = Chain::default();
-        // The first line comes with the file: one that is empty or torn there is not ours.
-        replace_file(path, chain.seal(&begin.text()).as_bytes(), 0o600).map_err(write)?;
-        let mut file = OpenOptions::new().append(true).open(path).map_err(write)?;
-        match fallocate(&file, FallocateFlags::KEEP_SIZE, 0, ROOM) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            Err(error) => {
-                let (path, source) = (path.to_owned(), error.into());
-                return Err(StateError::NoRoom { path, bytes: ROOM, source });
-            }
-        }
+    /// Goes on with the journal that a pen has begun; `path` is what it is called.
+    pub(super) fn begin(
+        mut pen: Box<dyn Pen>,
+        chain: Chain,
+        path: PathBuf,
+    ) -> Result<Self, StateError> {
         let (queue, requests) = mpsc::unbounded_channel();
         let fsync_nanos = Arc::new(AtomicU64::new(0));
         let nanos = Arc::clone(&fsync_nanos);
         thread::Builder::new()
             .name("journal".into())
-            .spawn(move || write_lines(&mut file, chain, requests, &nanos))
-            .map_err(write)?;
-        Ok(Self { path: path.to_owned(), queue, fsync_nanos })
+            .spawn(move || write_lines(&mut *pen, chain, requests, &nanos))
+            .map_err(|source| StateError::Write { path: path.clone(), source })?;
+        Ok(Self { path, queue, fsync_nanos })
     }
 
     /// Puts an intent on disk: `claims` hold from now on, `settles` once the step is done.
@@ -151,7 +115,7 @@ const LONGEST_REST: Duration = Duration::from_millis(50);
 /// Writes until the first error: from there on the end of the file is unknown (a torn line, pages
 /// that an fsync gave up on), so nothing more is written and everybody is refused.
 fn write_lines(
-    disk: &mut impl Disk,
+    pen: &mut dyn Pen,
     mut chain: Chain,
     mut requests: mpsc::UnboundedReceiver<Request>,
     nanos: &AtomicU64,
@@ -169,7 +133,7 @@ fn write_lines(
         }
         if state.is_ok() {
             let begun = Instant::now();
-            state = write_batch(disk, &mut chain, &batch)
+            state = write_batch(pen, &mut chain, &batch)
                 .map_err(|error| (error.kind(), error.to_string()));
             (ended, cost) = (Instant::now(), begun.elapsed());
             let spent = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX);
@@ -182,75 +146,53 @@ fn write_lines(
     }
 }
 
-fn write_batch(disk: &mut impl Disk, chain: &mut Chain, batch: &[Request]) -> io::Result<()> {
+fn write_batch(pen: &mut dyn Pen, chain: &mut Chain, batch: &[Request]) -> io::Result<()> {
     let text: String = batch.iter().map(|request| chain.seal(&request.line)).collect();
-    disk.write_all(text.as_bytes())?;
-    if batch.iter().any(|request| request.synced.is_some()) { disk.sync() } else { Ok(()) }
+    pen.write(&text, batch.iter().any(|request| request.synced.is_some()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+
     use super::*;
 
-    fn journal_on(mut disk: impl Disk + Send + 'static) -> Journal {
-        let (queue, requests) = mpsc::unbounded_channel();
-        let nanos = Arc::new(AtomicU64::new(0));
-        let journal = Journal { path: "test".into(), queue, fsync_nanos: Arc::clone(&nanos) };
-        thread::spawn(move || write_lines(&mut disk, Chain::default(), requests, &nanos));
-        journal
+    fn journal_of(pen: impl Pen + 'static) -> Journal {
+        Journal::begin(Box::new(pen), Chain::default(), "test".into()).unwrap()
     }
 
     #[tokio::test]
     async fn a_full_disk_refuses_the_intent() {
-        let journal = journal_on(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let journal = journal_of(OpenOptions::new().write(true).open("/dev/full").unwrap());
         let error = journal.intent(0, "define", &[], &[]).await.unwrap_err();
         assert!(matches!(error, StateError::Write { .. }));
     }
 
-    /// Fails once, at a write or at a sync; anything written after that is a mistake.
+    /// Fails once; anything written after that is a mistake.
     struct FailsOnce {
-        at_sync: bool,
         failed: bool,
     }
 
-    impl FailsOnce {
-        fn fail(&mut self, due: bool) -> io::Result<()> {
+    impl Pen for FailsOnce {
+        fn write(&mut self, _: &str, _: bool) -> io::Result<()> {
             assert!(!self.failed, "it was told that nothing can be relied on any more");
-            self.failed = due;
-            if due { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
-        }
-    }
-
-    impl Write for FailsOnce {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.fail(!self.at_sync).map(|()| bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Disk for FailsOnce {
-        fn sync(&mut self) -> io::Result<()> {
-            self.fail(self.at_sync)
+            self.failed = true;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
         }
     }
 
     #[tokio::test]
     async fn after_one_error_everything_is_refused() {
-        for at_sync in [false, true] {
-            let journal = journal_on(FailsOnce { at_sync, failed: false });
-            for step in 0..3 {
-                let result = journal.intent(step, "define", &[], &[]).await;
-                match result {
-                    Err(StateError::Write { source, .. }) => {
-                        assert_eq!(source.kind(), io::ErrorKind::StorageFull, "step {step}");
-                    }
-                    other => panic!("{other:?}"),
+        let journal = journal_of(FailsOnce { failed: false });
+        for step in 0..3 {
+            let result = journal.intent(step, "define", &[], &[]).await;
+            match result {
+                Err(StateError::Write { source, .. }) => {
+                    assert_eq!(source.kind(), io::ErrorKind::StorageFull, "step {step}");
                 }
-                journal.outcome(step, Outcome::Failed);
+                other => panic!("{other:?}"),
             }
+            journal.outcome(step, Outcome::Failed);
         }
     }
 }

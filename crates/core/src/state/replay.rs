@@ -1,19 +1,13 @@
 //! What a journal says, read back: a killed run folded into the state.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufRead, BufReader},
-    path::Path,
-};
+use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
 use super::{
-    Outcome, Snapshot, StateError,
-    aside::mv,
-    bytes::bytes_of,
+    Outcome, Place, Snapshot, StateError,
     line::{Chain, JOURNAL_FORMAT, Line},
+    place::Part,
 };
 
 /// The run that a journal is of.
@@ -21,9 +15,8 @@ pub(super) struct Run<'a> {
     lineage: Uuid,
     serial: u64,
     reader: Reader<'a>,
-    bytes: Vec<u8>,
-    /// Where the lines after the first begin.
-    rest: usize,
+    /// The lines after the first.
+    rest: &'a [u8],
 }
 
 /// How a journal stands to a state.
@@ -36,9 +29,13 @@ pub(super) enum Standing {
 }
 
 /// Takes into the snapshot what a journal says happened after it; returns whether that was anything.
-pub(super) fn fold(path: &Path, snapshot: &mut Snapshot) -> Result<bool, StateError> {
-    let Some(run) = Run::read(path)? else { return Ok(false) };
-    run.refuse_foreign(path, snapshot)?;
+pub(super) fn fold(
+    place: &Place,
+    journal: &[u8],
+    snapshot: &mut Snapshot,
+) -> Result<bool, StateError> {
+    let run = Run::read(place, journal)?;
+    run.refuse_foreign(place, snapshot)?;
     if run.serial <= snapshot.serial {
         return Ok(false);
     }
@@ -54,18 +51,22 @@ pub(super) fn fold(path: &Path, snapshot: &mut Snapshot) -> Result<bool, StateEr
     Ok(true)
 }
 
-/// Says how the journal that a new one is to replace stands to the state; `None` is no journal.
-/// One that tells of more than the state knows is refused: it must not be lost.
-pub(super) fn standing(path: &Path, snapshot: &Snapshot) -> Result<Option<Standing>, StateError> {
-    let Some(run) = Run::read(path)? else { return Ok(None) };
-    run.refuse_foreign(path, snapshot)?;
+/// Says how the journal that a new one is to replace stands to the state. One that tells of more
+/// than the state knows is refused: it must not be lost.
+pub(super) fn standing(
+    place: &Place,
+    journal: &[u8],
+    snapshot: &Snapshot,
+) -> Result<Standing, StateError> {
+    let run = Run::read(place, journal)?;
+    run.refuse_foreign(place, snapshot)?;
     let saved = run.serial <= snapshot.serial;
     let serial = run.serial;
     match run.lines() {
-        Ok(lines) if saved || lines.is_empty() => Ok(Some(Standing::Saved)),
-        Err(_) if saved => Ok(Some(Standing::SavedAndDamaged)),
+        Ok(lines) if saved || lines.is_empty() => Ok(Standing::Saved),
+        Err(_) if saved => Ok(Standing::SavedAndDamaged),
         Ok(_) => Err(StateError::Damaged {
-            path: path.to_owned(),
+            path: place.part(Part::Journal),
             why: format!("it tells of run {serial}, which is not in the state"),
             hint: "run this again: it is taken in when a run begins".into(),
         }),
@@ -74,63 +75,59 @@ pub(super) fn standing(path: &Path, snapshot: &Snapshot) -> Result<Option<Standi
 }
 
 /// Returns the serial of the run that a journal is of; `None` where there is none that says so.
-pub(super) fn serial_of(path: &Path) -> Option<u64> {
-    let mut first = Vec::new();
-    BufReader::new(File::open(path).ok()?).read_until(b'\n', &mut first).ok()?;
-    let first = str::from_utf8(first.strip_suffix(b"\n")?).ok()?;
-    let mut reader = Reader { path, chain: Chain::is_sealed(first).then(Chain::default) };
-    match reader.line(0, first).ok()? {
-        Line::Begin { serial, .. } => Some(serial),
-        _ => None,
-    }
+pub(super) fn serial_of(place: &Place, journal: &[u8]) -> Option<u64> {
+    Run::read(place, journal).ok().map(|run| run.serial)
 }
 
 impl<'a> Run<'a> {
-    fn read(path: &'a Path) -> Result<Option<Self>, StateError> {
-        let Some(bytes) = bytes_of(path)? else { return Ok(None) };
+    fn read(place: &'a Place, bytes: &'a [u8]) -> Result<Self, StateError> {
         // A journal comes into being with its first line whole.
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let Some(end) = end else {
             let why = if bytes.is_empty() { "it is empty" } else { "its first line is torn" };
-            return Err(damaged(path, why.to_owned()));
+            return Err(damaged(place, why.to_owned()));
         };
-        let first = text_of(path, 0, &bytes[..end])?;
+        let first = text_of(place, 0, &bytes[..end])?;
         let format = format_of(first);
         if format > JOURNAL_FORMAT {
-            let (path, have, know) = (path.to_owned(), format, JOURNAL_FORMAT);
+            let (path, have, know) = (place.part(Part::Journal), format, JOURNAL_FORMAT);
             return Err(StateError::Newer { path, have, know });
         }
-        let mut reader = Reader { path, chain: Chain::is_sealed(first).then(Chain::default) };
+        let mut reader = Reader { place, chain: Chain::is_sealed(first).then(Chain::default) };
         match reader.line(0, first)? {
             Line::Begin { format, lineage, serial }
                 if (1..=JOURNAL_FORMAT).contains(&format)
                     && (format == 1) == reader.chain.is_none() =>
             {
-                Ok(Some(Self { lineage, serial, reader, rest: end + 1, bytes }))
+                Ok(Self { lineage, serial, reader, rest: &bytes[end + 1..] })
             }
-            _ => Err(damaged(path, "line 1: it does not say which run this is".into())),
+            _ => Err(damaged(place, "line 1: it does not say which run this is".into())),
         }
     }
 
     /// Reads what it did. Damage here is nobody's concern when the run is in the state already.
     fn lines(mut self) -> Result<Vec<Line>, StateError> {
-        self.reader.rest(&self.bytes[self.rest..])
+        self.reader.rest(self.rest)
     }
 
     /// Refuses a journal of another history, and one that continues a later state.
-    fn refuse_foreign(&self, path: &Path, snapshot: &Snapshot) -> Result<(), StateError> {
+    fn refuse_foreign(&self, place: &Place, snapshot: &Snapshot) -> Result<(), StateError> {
         if self.lineage != snapshot.lineage {
             return Err(StateError::OtherHistory {
-                path: path.to_owned(),
+                path: place.part(Part::Journal),
                 have: self.lineage.to_string(),
                 want: snapshot.lineage.to_string(),
+                hint: format!(
+                    "put the state.json back that it belongs to; if that is lost, keep it aside: {}",
+                    place.mv(Part::Journal)
+                ),
             });
         }
         if self.serial > snapshot.serial + 1 {
             return Err(StateError::Older {
-                path: path.with_file_name("state.json"),
+                path: place.part(Part::State),
                 have: snapshot.serial,
-                newer: path.to_owned(),
+                newer: place.part(Part::Journal),
                 serial: self.serial - 1,
                 hint: "put the state back that was there last: .freehold/ is an old copy, or half \
                        of one"
@@ -143,7 +140,7 @@ impl<'a> Run<'a> {
 
 /// Reads the lines of one journal in turn.
 struct Reader<'a> {
-    path: &'a Path,
+    place: &'a Place,
     /// `None` in format 1, whose lines have no sum.
     chain: Option<Chain>,
 }
@@ -154,7 +151,7 @@ impl Reader<'_> {
             Some(chain) => chain.open(text),
             None => Line::parse(text).map_err(|error| error.to_string()),
         };
-        line.map_err(|why| damaged(self.path, format!("line {}: {why}", number + 1)))
+        line.map_err(|why| damaged(self.place, format!("line {}: {why}", number + 1)))
     }
 
     /// Reads all lines but the first. The last one may be torn by a power cut and then never took
@@ -164,7 +161,7 @@ impl Reader<'_> {
         let (whole, tail) = bytes.split_at(whole);
         let mut lines = Vec::new();
         for (index, line) in whole.split_inclusive(|byte| *byte == b'\n').enumerate() {
-            let text = text_of(self.path, index + 1, &line[..line.len() - 1])?;
+            let text = text_of(self.place, index + 1, &line[..line.len() - 1])?;
             lines.push(self.line(index + 1, text)?);
         }
         // A file system may have noted the length before the bytes.
@@ -172,7 +169,7 @@ impl Reader<'_> {
         let tail = &tail[..written];
         if !is_torn(tail) {
             let number = lines.len() + 1;
-            lines.push(self.line(number, text_of(self.path, number, tail)?)?);
+            lines.push(self.line(number, text_of(self.place, number, tail)?)?);
         }
         Ok(lines)
     }
@@ -193,17 +190,17 @@ fn format_of(first: &str) -> u32 {
     value["format"].as_u64().map_or(0, |format| u32::try_from(format).unwrap_or(u32::MAX))
 }
 
-fn text_of<'a>(path: &Path, number: usize, line: &'a [u8]) -> Result<&'a str, StateError> {
+fn text_of<'a>(place: &Place, number: usize, line: &'a [u8]) -> Result<&'a str, StateError> {
     std::str::from_utf8(line)
-        .map_err(|_| damaged(path, format!("line {}: it is no text", number + 1)))
+        .map_err(|_| damaged(place, format!("line {}: it is no text", number + 1)))
 }
 
-fn damaged(path: &Path, why: String) -> StateError {
+fn damaged(place: &Place, why: String) -> StateError {
     let hint = format!(
         "keep it aside: {}\nwhat its run made is then shown by `freehold plan` and not touched",
-        mv(path)
+        place.mv(Part::Journal)
     );
-    StateError::Damaged { path: path.to_owned(), why, hint }
+    StateError::Damaged { path: place.part(Part::Journal), why, hint }
 }
 
 fn fold_lines(lines: &[Line], snapshot: &mut Snapshot) {

@@ -1,40 +1,98 @@
 //! The store while a run holds its lock.
 
-use std::fs::File;
-
-use super::{Journal, LocalStore, Snapshot, StateError, reserve::Reserve};
+use super::{
+    Held, Holder, Journal, NewJournal, NewState, Place, Snapshot, StateError, Store, Written,
+    door::LastRun,
+    format::bytes_of,
+    ledger::{Known, Ledger},
+    line::{Chain, JOURNAL_FORMAT, Line},
+    place::Part,
+    replay::{self, Standing},
+};
+use crate::model::FleetId;
 
 /// The store while a run holds its lock; dropping it lets go.
 #[derive(Debug)]
 pub struct Session {
-    pub(super) store: LocalStore,
+    held: Box<dyn Held>,
+    place: Place,
     /// What was done, the journal of a killed run folded in.
     pub snapshot: Snapshot,
     /// Whether a run before this one did not end.
     pub recovered: bool,
-    /// What `state.json` says, byte for byte.
-    pub(super) written: Vec<u8>,
-    pub(super) _lock: File,
+    /// The state that lies there.
+    written: Option<Written>,
+    /// The journal that lies there, but for what this run wrote.
+    journal: Option<Vec<u8>>,
+    /// Whether this run has begun a journal and not saved since.
+    begun: bool,
+    run: LastRun,
 }
 
 impl Session {
+    /// Takes the lock and reads the state. `command` is what others are told runs here.
+    pub(super) async fn take(
+        store: &dyn Store,
+        fleet: FleetId,
+        command: &str,
+        run: LastRun,
+    ) -> Result<Self, StateError> {
+        let mut held = store.lock(&Holder::here(command)).await?;
+        let place = store.place().clone();
+        let known = Ledger { place: &place, fleet }.read(&mut *held).await?;
+        let Known { snapshot, recovered, written, journal } = known;
+        let mut session =
+            Self { run, held, place, snapshot, recovered, written, journal, begun: false };
+        // A first run's journal can only be folded in when its lineage is on disk.
+        if recovered || session.written.is_none() {
+            session.write(session.snapshot.clone()).await?;
+        }
+        Ok(session)
+    }
+
     /// Begins the journal of this run; its end is [`Session::save`]. Room for that is set aside
-    /// first: a run that could not tell what it did must not begin.
-    pub fn begin(&self) -> Result<Journal, StateError> {
-        self.reserve().fill(self.written.len())?;
-        Journal::begin(&self.store.path("journal.jsonl"), &self.snapshot)
+    /// first: a run that could not tell what it did must not begin. What is there must be in the
+    /// state; if it is damaged all the same, it is kept aside.
+    pub async fn begin(&mut self) -> Result<Journal, StateError> {
+        if self.begun {
+            self.journal = self.held.contents().await?.journal;
+        }
+        let standing = match &self.journal {
+            Some(journal) => Some(replay::standing(&self.place, journal, &self.snapshot)?),
+            None => None,
+        };
+        let (lineage, serial) = (self.snapshot.lineage, self.snapshot.serial + 1);
+        let begin = Line::Begin { format: JOURNAL_FORMAT, lineage, serial };
+        let mut chain = Chain::default();
+        let first = chain.seal(&begin.text());
+        let journal = NewJournal {
+            serial,
+            first: &first,
+            state: self.written.as_ref().map_or(0, |written| written.bytes.len()),
+            keep_old: standing == Some(Standing::SavedAndDamaged),
+        };
+        let pen = self.held.begin(&journal).await?;
+        self.journal = Some(first.into_bytes());
+        self.begun = true;
+        self.run.is(Some(serial));
+        Journal::begin(pen, chain, self.place.part(Part::Journal))
     }
 
     /// Writes the state of a run that ended: the next serial. From then on its journal is history.
-    pub fn save(&mut self, mut snapshot: Snapshot) -> Result<(), StateError> {
+    pub async fn save(&mut self, mut snapshot: Snapshot) -> Result<(), StateError> {
         snapshot.serial = self.snapshot.serial + 1;
-        self.reserve().give_back();
-        self.written = self.store.file().write(&snapshot, &self.written)?;
-        self.snapshot = snapshot;
+        self.write(snapshot).await?;
+        self.begun = false;
         Ok(())
     }
 
-    fn reserve(&self) -> Reserve {
-        Reserve::at(self.store.path("reserve"))
+    async fn write(&mut self, snapshot: Snapshot) -> Result<(), StateError> {
+        let (lineage, serial) = (snapshot.lineage, snapshot.serial);
+        let written = Written { lineage, serial, bytes: bytes_of(&snapshot) };
+        let state = NewState { state: &written, instead_of: self.written.as_ref() };
+        self.held.save(&state).await?;
+        self.written = Some(written);
+        self.snapshot = snapshot;
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use freehold_core::{
     plan::{Consent, Goal, Plan, PlanProblem, Scope, Withheld, World, decide, draft, recover},
     plugins::Plugin,
     seed::Guests,
-    state::{Decisions, Fact, Session, Snapshot},
+    state::{Decisions, Fact, Session, Snapshot, State},
 };
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -197,17 +197,18 @@ impl Bed {
 
     /// Makes a state that was lost again, as `recover` does.
     pub(crate) async fn make_state_again(&self, context: &str) {
-        let anew = self.store().lock_anew("test").unwrap_or_else(|why| panic!("{context}: {why}"));
+        let state = State::of(Arc::new(self.store()), self.fleet().id);
+        let anew = state.lock_anew("test").await.unwrap_or_else(|why| panic!("{context}: {why}"));
         let made = self.recovered().await;
-        anew.write(made).unwrap();
+        anew.write(made).await.unwrap();
     }
 
     /// Stops managing a VM.
-    pub(crate) fn forget(&self, name: &str) {
+    pub(crate) async fn forget(&self, name: &str) {
         let mut session = self.store().lock("test").unwrap();
         let mut snapshot = session.snapshot.clone();
         snapshot.fold(&Fact::VmForgotten { vm: vm(name) });
-        session.save(snapshot).unwrap();
+        session.save(snapshot).await.unwrap();
         self.bury(&self.decided(), &session.snapshot);
         self.witness.state_is_lost();
     }
@@ -259,7 +260,7 @@ impl Bed {
         if ran.plan.is_empty() {
             let snapshot = ran.plan.beginning(&session.snapshot);
             if session.snapshot != snapshot {
-                session.save(snapshot).unwrap();
+                session.save(snapshot).await.unwrap();
             }
             if ran.plan.knows_its_hosts() {
                 self.bury(&prepared.decisions, &session.snapshot);
@@ -283,7 +284,7 @@ impl Bed {
         session: &mut Session,
         ran: &mut Ran,
     ) {
-        let journal = session.begin().unwrap();
+        let journal = session.begin().await.unwrap();
         let steps = prepared.with_world(|world| ran.plan.steps(world));
         let fleet = &prepared.fleet;
         let mut decisions = prepared.decisions.clone();
@@ -317,13 +318,14 @@ impl Bed {
             },
         };
         ran.events = std::mem::take(&mut *recorder.events.lock().unwrap());
-        let ended = ended.and_then(|report| match self.fate.end() {
-            None => Ok(report),
-            Some(kill) => Err(self.end_in(kill, &report, session, &decisions)),
-        });
+        let ended = match ended.map(|report| (self.fate.end(), report)) {
+            Ok((None, report)) => Ok(report),
+            Ok((Some(kill), report)) => Err(self.end_in(kill, &report, session, &decisions).await),
+            Err(killed) => Err(killed),
+        };
         match ended {
             Ok(report) => {
-                session.save(report.snapshot.clone()).unwrap();
+                session.save(report.snapshot.clone()).await.unwrap();
                 self.bury(&decisions, &report.snapshot);
                 ran.report = Some(report);
             }
@@ -344,7 +346,7 @@ impl Bed {
     }
 
     /// Goes as far at the end of a run as it gets before it is killed there.
-    fn end_in(
+    async fn end_in(
         &self,
         kill: (Trick, Cut),
         report: &Report,
@@ -354,7 +356,7 @@ impl Bed {
         let (Trick::KillAfter | Trick::KillTornOutcome | Trick::KillAfterOutcome) = kill.0 else {
             return kill;
         };
-        session.save(report.snapshot.clone()).unwrap();
+        session.save(report.snapshot.clone()).await.unwrap();
         if kill.0 == Trick::KillAfter {
             // The state is there, its copy in the history is not.
             let copy = format!("history/state-{:08}.json", session.snapshot.serial);

@@ -188,7 +188,7 @@ async fn protection_survives_its_block_and_destroy_and_is_lifted_by_name() {
     let mut session = bed.store().lock("test").unwrap();
     let mut snapshot = session.snapshot.clone();
     snapshot.vms.get_mut(&vm("web")).unwrap().protect = false;
-    session.save(snapshot).unwrap();
+    session.save(snapshot).await.unwrap();
     drop(session);
     assert_eq!(bed.destroy(Some(&["web"])).await.why("vm web"), Some(&Withheld::Protected));
     assert_eq!(bed.apply(&all()).await.why("vm web"), Some(&Withheld::Unprotect(vm("web"))));
@@ -322,7 +322,7 @@ async fn a_lost_mark_is_put_back_by_name_and_by_nothing_else() {
     bed.check("marked again").await;
     // Without its mark and without the state nothing proves it.
     rack.world().domains.get_mut(&uuid).unwrap().marked = false;
-    bed.forget("web");
+    bed.forget("web").await;
     let ran = bed.run(adopt(true), &all()).await;
     assert!(matches!(ran.why("vm web"), Some(Withheld::Foreign(_))), "{:?}", ran.plan.held);
     rack.world().domains.get_mut(&uuid).unwrap().marked = true;
@@ -334,7 +334,7 @@ async fn a_lost_mark_is_put_back_by_name_and_by_nothing_else() {
 async fn a_forgotten_vm_lives_on_and_keeps_its_address() {
     let bed = applied(&one(|_| {})).await;
     let before = bed.decided().vms[&vm("web")].clone();
-    bed.forget("web");
+    bed.forget("web").await;
     let calls = bed.fate.calls();
     let ran = bed.apply(&all()).await;
     assert!(ran.why("vm web").is_some(), "{}", ran.plan.text());

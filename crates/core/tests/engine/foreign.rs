@@ -195,7 +195,7 @@ async fn volumes_the_state_does_not_know_are_not_taken_for_new_ones() {
     let mut session = bed.store().lock("test").unwrap();
     let mut snapshot = session.snapshot.clone();
     snapshot.vms.clear();
-    session.save(snapshot).unwrap();
+    session.save(snapshot).await.unwrap();
     drop(session);
     bed.witness.state_is_lost();
     let ran = bed.apply(&all()).await;

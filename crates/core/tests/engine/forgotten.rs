@@ -39,7 +39,7 @@ fn delete(bed: &Bed, web: &VmDecision, which: impl Fn(&str) -> bool) {
 #[tokio::test]
 async fn a_forgotten_vm_is_made_again_once_nothing_of_it_is_left() {
     let (bed, web) = applied().await;
-    bed.forget("web");
+    bed.forget("web").await;
     assert_eq!(held(&bed.apply(&all()).await).0, "forgotten");
     undefine(&bed, &web);
     let calls = bed.fate.calls();
@@ -63,7 +63,7 @@ async fn who_forgets_a_kept_disk_does_not_forget_a_vm() {
     bed.write(&Text::new(1, Vec::new()));
     assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
     assert_eq!(bed.snapshot().kept[0].volume, web.disks[1].volume);
-    bed.forget("web");
+    bed.forget("web").await;
     let buried = bed.decided().vms[&vm("web")].clone();
     assert_eq!((buried.removed, buried.forgotten), (true, false));
     assert_eq!(bed.decided().prunable(&bed.fleet(), &bed.snapshot()), [vm("web")]);
@@ -80,7 +80,7 @@ async fn who_forgets_a_kept_disk_does_not_forget_a_vm() {
 async fn a_fresh_clone_knows_what_was_forgotten() {
     let (bed, web) = applied().await;
     let address = web.nics[0].address.unwrap();
-    bed.forget("web");
+    bed.forget("web").await;
     bed.write(&Text::new(1, Vec::new()));
     assert_eq!(bed.apply(&all()).await.exit(), Exit::Done, "its name is let go of");
     bed.lose_state();

@@ -211,7 +211,7 @@ async fn a_rebuild_that_was_cut_ends_though_a_disk_is_kept_by_now() {
 #[tokio::test]
 async fn what_is_adopted_before_its_new_disk_is_made_gets_it_afterwards() {
     let bed = applied(&one(|web| web.data = None)).await;
-    bed.forget("web");
+    bed.forget("web").await;
     bed.write(&one(|_| {}));
     let goal = Goal::Adopt { vms: [vm("web")].into(), mark: false };
     let ran = bed.run(goal, &all()).await;

@@ -171,7 +171,7 @@ async fn a_host_that_was_away_is_taken_in_when_it_answers() {
     assert_eq!(bed.apply(&all()).await.why("host rack2"), Some(&Withheld::StateLost));
     let mut session = bed.store().lock("test").unwrap();
     let whole = taken_in(&session.snapshot, &bed.recovered().await);
-    session.save(whole).unwrap();
+    session.save(whole).await.unwrap();
     drop(session);
     let made = bed.snapshot();
     assert_eq!((&made.vms, &made.hosts, &made.networks), (&lost.vms, &lost.hosts, &lost.networks));

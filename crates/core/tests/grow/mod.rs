@@ -163,7 +163,7 @@ async fn apply(folder: &Path, simulated: &[SimulatedHost], name: &str) {
         fleet: &story.fleet,
         hosts: &hosts,
         plugins: &[Arc::clone(&story.server) as Arc<dyn Plugin>],
-        journal: &session.begin().unwrap(),
+        journal: &session.begin().await.unwrap(),
         seed: &seed,
         cache: folder.join("cache"),
         listener: Arc::new(Silence) as Arc<dyn Listener>,
@@ -182,6 +182,6 @@ async fn apply(folder: &Path, simulated: &[SimulatedHost], name: &str) {
             disk.there = false;
         }
     }
-    session.save(snapshot).unwrap();
+    session.save(snapshot).await.unwrap();
     LockFile::of(folder, story.fleet.id).write(&story.decisions).unwrap();
 }

@@ -192,7 +192,7 @@ async fn what_was_forgotten_is_let_alone_by_every_word() {
     for (name, line, expected) in table {
         let bed = base.fork();
         let before = seen(&bed);
-        bed.forget(name);
+        bed.forget(name).await;
         assert_eq!(touched(&before, &seen(&bed)), [""; 0], "forget alone touches nothing");
         let (ask, consent) = command(line);
         bed.run(ask, &consent).await;

@@ -193,7 +193,7 @@ async fn a_lost_state_leaves_orphans_and_a_forgotten_vm_none() {
     let mut expected = expected.map(str::to_owned);
     expected.sort();
     assert_eq!(findings, expected);
-    bed.forget("web");
+    bed.forget("web").await;
     assert_eq!(found(&bed).await, []);
     let listed = unmanaged(&bed.snapshot(), &seen(&bed).await);
     let rack = &listed[&host("rack1")];
@@ -279,7 +279,7 @@ async fn what_the_text_follows_and_what_was_never_recorded_is_learnt_by_the_next
     let mut session = bed.store().lock("test").unwrap();
     let mut old = session.snapshot.clone();
     old.vms.get_mut(&vm("db")).unwrap().applied = None;
-    session.save(old).unwrap();
+    session.save(old).await.unwrap();
     drop(session);
     assert_eq!(codes(&found(&bed).await), ["rack1 vm web: field-changed"]);
     let mut more = text();

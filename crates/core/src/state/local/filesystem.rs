@@ -4,7 +4,7 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use rustix::fs::statfs;
 
-use super::StateError;
+use crate::state::StateError;
 
 /// File systems that several machines mount at once, by their magic (`statfs(2)`, `linux/magic.h`
 /// and their own sources). flock is local to the machine on most of them, or can be.

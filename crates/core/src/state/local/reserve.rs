@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::StateError;
+use crate::state::StateError;
 
 /// Enough for the state of a thousand VMs that are new, its copy, and a journal that grew.
 const LEAST: u64 = 4 << 20;
@@ -71,7 +71,7 @@ fn write_zeros(file: &mut File, bytes: u64) -> io::Result<()> {
 mod tests {
     use std::{path::Path, process::Command};
 
-    use super::*;
+    use super::{super::at_once, *};
     use crate::{
         model::FleetId,
         state::{Decisions, LocalStore, LockFile, damage_tests::vm_fact},
@@ -124,8 +124,8 @@ mod tests {
     fn a_full_disk_is_refused_before_anything_is_done() {
         on_a_small_disk("2m", |disk| {
             let store = LocalStore::of(disk, fleet());
-            let session = store.lock("test").unwrap();
-            let error = session.begin().unwrap_err();
+            let mut session = store.lock("test").unwrap();
+            let error = at_once(session.begin()).unwrap_err();
             assert!(matches!(error, StateError::NoRoom { .. }), "{error}");
             assert!(error.hint().unwrap().contains("nothing was done"), "{error}");
             assert!(!store.path("journal.jsonl").exists() && !store.path("reserve").exists());
@@ -148,7 +148,7 @@ mod tests {
         on_a_small_disk("16m", |disk| {
             let store = LocalStore::of(disk, fleet());
             let mut session = store.lock("test").unwrap();
-            let journal = session.begin().unwrap();
+            let journal = at_once(session.begin()).unwrap();
             fill_up(disk);
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let mut snapshot = session.snapshot.clone();
@@ -156,7 +156,7 @@ mod tests {
                 runtime.block_on(journal.intent(step, "define", &[vm_fact(0)], &[])).unwrap();
             }
             snapshot.fold(&vm_fact(0));
-            session.save(snapshot).unwrap();
+            at_once(session.save(snapshot)).unwrap();
             assert_eq!(store.read().unwrap(), session.snapshot);
             assert_eq!(session.snapshot.vms.len(), 1);
         });
