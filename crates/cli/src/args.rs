@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Make a lost state again from freehold.lock, hosts and servers; changes none of them
     Recover(Recover),
+    /// Make what was on a dead host again: on a machine that has its name, or on another host
+    Rebuild(Rebuild),
     /// Examine hosts step by step, and say what mends what is wrong; changes nothing
     Doctor(Doctor),
     /// Make a machine a host: its key, its pool, its block
@@ -236,6 +238,33 @@ pub(crate) struct Recover {
     /// Show what the state would be; write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `rebuild`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rebuild {
+    /// The host that is gone
+    pub(crate) host: HostName,
+    /// The host that takes its VMs; left out, its block names another machine by now
+    #[arg(long = "as", value_name = "NEW")]
+    pub(crate) new: Option<HostName>,
+    /// Show what would be done; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do it without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Consent to begin with empty disks where kept ones are lost: data-loss
+    #[arg(long, value_name = "CLASS[=VM,…]")]
+    pub(crate) allow: Vec<Allowance>,
+}
+
+impl Rebuild {
+    /// Returns the consent that it gives.
+    pub(crate) fn consent(&self) -> ConsentArgs {
+        let (yes, allow) = (self.yes, self.allow.clone());
+        ConsentArgs { yes, allow, deletes: None, unprotect: Vec::new() }
+    }
 }
 
 /// `forget`.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Change, Detached, Object, Plan, Step, VmWork, Work, World};
+use super::{Act, Change, Detached, Object, Plan, Step, VmRemoval, VmWork, Work, World};
 use crate::{
     model::{Edit, HostCard, HostName, NetworkName, Ours, VmName},
     state::Fact,
@@ -99,6 +99,12 @@ impl Order<'_> {
             }
         }
         let mut removed = Vec::new();
+        for change in changes {
+            if let Work::CopyGone(removal) = &change.work {
+                let gone = self.remove_copy(removal, &mut ground);
+                ground.base.extend(gone);
+            }
+        }
         for change in changes {
             match &change.work {
                 Work::Vm(work) => self.make_vm(work, &mut ground, fleet_wide),
@@ -239,12 +245,18 @@ fn volumes_added(change: &Change) -> Vec<String> {
     if let Some(work) = change.making() {
         added.extend(volumes_made(work, matches!(change.work, Work::VmAdopted(_))));
     }
-    if let Some(removal) = change.removal() {
-        added.extend(removal.seen.iter().map(|_| removal.xml.clone()));
-        let moved = removal.trash.iter().chain(&removal.nvram);
-        added.extend(moved.flat_map(|(from, to)| [from.clone(), to.clone()]));
+    if let Work::CopyGone(removal) = &change.work {
+        added.extend(volumes_away(removal));
     }
+    added.extend(change.removal().into_iter().flat_map(volumes_away));
     added
+}
+
+/// Returns the names of what goes to the trash, before and after: a kill may leave it under either.
+fn volumes_away(removal: &VmRemoval) -> Vec<String> {
+    let xml = removal.seen.iter().map(|_| removal.xml.clone());
+    let moved = removal.trash.iter().chain(&removal.nvram);
+    xml.chain(moved.flat_map(|(from, to)| [from.clone(), to.clone()])).collect()
 }
 
 /// Returns both names of what comes back from the trash: a kill may leave it under either.

@@ -3,7 +3,7 @@
 //! Equal to the lost one but for its lineage, its serial, what was pending, which VMs were waited
 //! for, and zones that were made. What of ours nothing explains is left out; `drift` tells of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     model::{
-        DiskName, DomainView, Fleet, FleetId, HostCard, HostName, HostView, NetworkName, Observed,
-        VmName, seed_prefix, seed_volume_name, short_uuid, volume_prefix,
+        DiskName, DomainView, Fleet, FleetId, HostCard, HostName, HostView, Mark, NetworkName,
+        Observed, VmName, seed_prefix, seed_volume_name, short_uuid, volume_prefix,
     },
     state::{Applied, Decisions, DiskRecord, Fact, KeptDisk, Snapshot, VmDecision, VmRecord},
 };
@@ -91,13 +91,18 @@ pub fn taken_in(state: &Snapshot, made: &Snapshot) -> Snapshot {
     all
 }
 
-/// Says whether a host has anything that bears this fleet's mark.
-pub(super) fn has_ours(view: &HostView, fleet: FleetId) -> bool {
-    let mut marks = view.domains.iter().map(|domain| &domain.mark);
-    let mut of_networks = view.networks.iter().map(|network| &network.mark);
-    let is_ours =
-        |mark: &Option<crate::model::Mark>| mark.as_ref().is_some_and(|m| m.fleet == fleet);
-    card_of(view, fleet).is_some() || marks.any(is_ours) || of_networks.any(is_ours)
+/// Says whether a host has anything that bears this fleet's mark and that the state does not know.
+pub(super) fn has_unknown(view: &HostView, host: &HostName, snapshot: &Snapshot) -> bool {
+    let fleet = snapshot.fleet;
+    let is_ours = |mark: &Option<Mark>| mark.as_ref().is_some_and(|mark| mark.fleet == fleet);
+    let vms: BTreeSet<Uuid> = snapshot.vms.values().map(|record| record.uuid).collect();
+    let networks = snapshot.networks.get(host).into_iter().flat_map(BTreeMap::values);
+    let networks: BTreeSet<&Uuid> = networks.collect();
+    let mut domains = view.domains.iter().filter(|domain| is_ours(&domain.mark));
+    let mut others = view.networks.iter().filter(|network| is_ours(&network.mark));
+    card_of(view, fleet).is_some()
+        || domains.any(|domain| !vms.contains(&domain.uuid))
+        || others.any(|network| !networks.contains(&network.uuid))
 }
 
 /// Returns a host's card where it knows this fleet.
@@ -266,7 +271,7 @@ impl Lost<'_> {
 }
 
 /// Returns the disk of a VM that a volume's name says it is.
-fn disk_of(fleet: FleetId, vm: Uuid, volume: &str) -> Option<DiskName> {
+pub(super) fn disk_of(fleet: FleetId, vm: Uuid, volume: &str) -> Option<DiskName> {
     if volume.starts_with(&seed_prefix(fleet, vm)) {
         return None;
     }

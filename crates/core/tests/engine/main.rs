@@ -23,6 +23,7 @@ mod outside;
 mod promises;
 mod random;
 mod ready;
+mod rebuild;
 mod recover;
 mod removal;
 mod saved;
