@@ -5,6 +5,7 @@
 //! its binary as a user would.
 
 pub mod bed;
+pub mod burnt;
 pub mod hostile;
 pub mod lab;
 pub mod old_libvirt;

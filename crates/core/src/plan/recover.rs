@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{
         DiskName, DomainView, Fleet, FleetId, HostCard, HostName, HostView, Mark, NetworkName,
-        Observed, VmName, seed_prefix, seed_volume_name, short_uuid, volume_prefix,
+        Observed, PoolView, VmName, seed_prefix, seed_volume_name, short_uuid, volume_prefix,
     },
     state::{Applied, Decisions, DiskRecord, Fact, KeptDisk, Snapshot, VmDecision, VmRecord},
 };
@@ -91,7 +91,8 @@ pub fn taken_in(state: &Snapshot, made: &Snapshot) -> Snapshot {
     all
 }
 
-/// Says whether a host has anything that bears this fleet's mark and that the state does not know.
+/// Says whether a host that the state does not know has anything of this fleet that it does not know
+/// either. Images and the trash are no reason to make a state again.
 pub(super) fn has_unknown(view: &HostView, host: &HostName, snapshot: &Snapshot) -> bool {
     let fleet = snapshot.fleet;
     let is_ours = |mark: &Option<Mark>| mark.as_ref().is_some_and(|mark| mark.fleet == fleet);
@@ -100,7 +101,12 @@ pub(super) fn has_unknown(view: &HostView, host: &HostName, snapshot: &Snapshot)
     let networks: BTreeSet<&Uuid> = networks.collect();
     let mut domains = view.domains.iter().filter(|domain| is_ours(&domain.mark));
     let mut others = view.networks.iter().filter(|network| is_ours(&network.mark));
-    card_of(view, fleet).is_some()
+    let prefix = format!("{}.", fleet.short());
+    let is_disk = |pool: &PoolView, name: &&String| {
+        name.starts_with(&prefix) && pool.volumes.contains_key(*name)
+    };
+    let pool = view.pool.as_ref();
+    pool.is_some_and(|pool| volumes_listed(pool, fleet).iter().any(|name| is_disk(pool, &name)))
         || domains.any(|domain| !vms.contains(&domain.uuid))
         || others.any(|network| !networks.contains(&network.uuid))
 }
