@@ -12,5 +12,6 @@ pub mod old_libvirt;
 pub mod relay;
 pub mod sshd;
 pub mod terminal;
+pub mod walk;
 pub mod web;
 pub mod workshop;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Act, Change, Detached, Object, Plan, Step, VmRemoval, VmWork, Work, World};
 use crate::{
-    model::{Edit, HostCard, HostName, NetworkName, Ours, VmName},
+    model::{Edit, HostCard, HostName, NetworkName, Ours, Seen, VmName},
     state::Fact,
 };
 
@@ -145,8 +145,24 @@ impl Order<'_> {
         let card = self.card_with(host, added);
         let id = card.host;
         let step = self.on(host, Act::WriteCard { fleet: self.plan.fleet, card }, &pool);
-        self.steps[step].claims = vec![Fact::Host { host: host.clone(), id }];
+        let fact = vec![Fact::Host { host: host.clone(), id }];
+        // A card that a lost state wrote may tell of later runs than ours. It is known once it tells of
+        // this one: known before, it would show this state to be an old copy.
+        if self.meets_a_later_card(host) {
+            self.steps[step].settles = fact;
+        } else {
+            self.steps[step].claims = fact;
+        }
         ground.base = vec![step];
+    }
+
+    /// Says whether a host that the state does not know has a card that knows later runs.
+    fn meets_a_later_card(&self, host: &HostName) -> bool {
+        let Some(Seen::Whole(view)) = self.world.observed.get(host) else { return false };
+        let card = view.pool.as_ref().and_then(|pool| pool.card.as_ref());
+        let run = card.and_then(|card| card.fleets.get(&self.plan.fleet.to_string()));
+        let later = run.is_some_and(|run| *run > self.plan.serial);
+        later && !self.world.snapshot.hosts.contains_key(host)
     }
 
     pub(super) fn card_with(&self, host: &HostName, added: Vec<String>) -> HostCard {

@@ -220,9 +220,15 @@ impl Court<'_> {
 
     fn card_written(&self) -> Verdict {
         let Some(after) = &self.after.card else { return Err("the card is gone".to_owned()) };
-        let known = self.seen.claims.hosts.get(&self.seen.host);
-        must(known == Some(&after.host), || "the state knows the host by another id".to_owned())?;
-        let before = self.seen.before.card.as_ref();
+        let (claims, before) = (&self.seen.claims, self.seen.before.card.as_ref());
+        // Where the card knows of later runs the state is a new one, and knows it once it is written.
+        let fleet = self.fleet.to_string();
+        let run = before.and_then(|card| card.fleets.get(&fleet).copied());
+        let later = run.is_some_and(|run| run >= claims.serial);
+        let known = claims.hosts.get(&self.seen.host);
+        must(known == Some(&after.host) || known.is_none() && later, || {
+            "the state knows the host by another id".to_owned()
+        })?;
         must(before.is_none_or(|before| before.host == after.host), || {
             "the host got another id".to_owned()
         })
