@@ -194,7 +194,7 @@ fn a_host_that_comes_back(
 
     // Both run now: nothing is touched without consent, and it is said.
     let said = bed.expect(5, &["apply", "--yes"]).unwrap();
-    says(&said, &["old copy, incarnation 2: it lives on rack2", "data-loss"]);
+    says(&said, &["old copy of vm rbdweb", "incarnation 2; it lives on rack2", "data-loss"]);
     assert_eq!(virsh(lab, "rack1", "list --name | grep rbd"), "rbdweb");
     bed.expect(5, &["verify"]).unwrap();
     let foreign = stranger.is();

@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::{Held, Holder, NewState, Snapshot, State, StateError, Written, format::bytes_of};
+use super::{
+    Held, Holder, NewState, Snapshot, State, StateError, Written, format::bytes_of, ledger::Known,
+};
 
 /// The store while its state is made again; dropping it lets go of the lock.
 #[derive(Debug)]
@@ -19,7 +21,10 @@ impl State {
     pub async fn lock_anew(&self, command: &str) -> Result<Anew, StateError> {
         let mut held = self.store().lock(&Holder::here(command)).await?;
         let lost = match self.ledger().read(&mut *held).await {
-            Ok(known) if known.snapshot.serial == 0 => None,
+            // A run that only looked, or published what is nobody's, knows of nothing that was made.
+            Ok(Known { snapshot, .. }) if snapshot.hosts.is_empty() && snapshot.vms.is_empty() => {
+                None
+            }
             Ok(known) => {
                 let (path, serial) = (self.store().place().state(), known.snapshot.serial);
                 return Err(StateError::There { path, serial });
