@@ -122,7 +122,7 @@ fn a_lost_state(bed: &Bed, stranger: &Stranger<'_>) {
     fs::write(bed.path().join(".freehold/state.json"), "{").unwrap();
     says(&bed.expect(1, &["plan"]).unwrap(), &["state.json is damaged"]);
     let said = bed.expect(0, &["recover"]).unwrap();
-    says(&said, &["the state cannot be read", "state.json.damaged-"]);
+    says(&said, &["the state cannot be read", "put aside"]);
     assert_eq!(state(bed), lost);
 }
 

@@ -13,6 +13,8 @@ use crate::{root, screen};
 pub(crate) enum Needs {
     /// Compile, and test without hosts.
     Build,
+    /// Start an sshd and a database, too.
+    Stores,
     /// Bring the lab up, too.
     Lab,
     /// Compare with other clients, too.
@@ -20,7 +22,8 @@ pub(crate) enum Needs {
 }
 
 const BUILD: [&str; 4] = ["gcc", "libvirt-dev", "openssh-client", "pkg-config"];
-const LAB: [&str; 25] = [
+const STORES: [&str; 2] = ["openssh-server", "postgresql"];
+const LAB: [&str; 26] = [
     "bind9-dnsutils",
     "busybox-static",
     "curl",
@@ -40,6 +43,7 @@ const LAB: [&str; 25] = [
     "ovmf",
     "pdns-backend-sqlite3",
     "pdns-server",
+    "postgresql",
     "prometheus",
     "qemu-system-x86",
     "qemu-utils",
@@ -77,6 +81,7 @@ pub(crate) fn setup(needs: Needs) -> Result<()> {
 fn missing(needs: Needs) -> Result<Vec<&'static str>> {
     let wanted = match needs {
         Needs::Build => BUILD.to_vec(),
+        Needs::Stores => [&BUILD[..], &STORES].concat(),
         Needs::Lab => [&BUILD[..], &LAB[..]].concat(),
         Needs::Bench => [&BUILD[..], &LAB[..], &["python3-libvirt"]].concat(),
     };

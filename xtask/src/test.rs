@@ -27,6 +27,8 @@ enum Ring {
     Clippy,
     /// Tests beside the code, doctests and the documentation
     Unit,
+    /// The stores of the state: the folder, a host, a database
+    Stores,
     /// The engine at length, and real hosts against the script that the simulated one follows
     Engine,
     /// How hosts are reached, examined, fed and entered
@@ -35,7 +37,8 @@ enum Ring {
     Lab,
 }
 
-const ALL: [Ring; 6] = [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Engine, Ring::Hosts, Ring::Lab];
+const ALL: [Ring; 7] =
+    [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Stores, Ring::Engine, Ring::Hosts, Ring::Lab];
 
 /// The files of tests that are the ring `hosts`; `lab` has all others.
 const HOSTS: [&str; 12] = [
@@ -61,7 +64,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     let rings = if arguments.only.is_empty() { &ALL[..] } else { &arguments.only[..] };
     let (in_lab, plain): (Vec<Ring>, Vec<Ring>) = rings.iter().partition(|ring| ring.needs_lab());
-    setup(if in_lab.is_empty() { Needs::Build } else { Needs::Lab })?;
+    setup(match in_lab.is_empty() {
+        true if plain.contains(&Ring::Stores) => Needs::Stores,
+        true => Needs::Build,
+        false => Needs::Lab,
+    })?;
     for ring in plain {
         ring.run()?;
     }
@@ -86,6 +93,7 @@ impl Ring {
                 cargo::run("lints", &lint, &[])
             }
             Self::Unit => unit(),
+            Self::Stores => stores(),
             Self::Engine => engine(),
             Self::Hosts => acceptance("tests of hosts", |file| HOSTS.contains(&file)),
             Self::Lab => acceptance("tests in the lab", |file| !HOSTS.contains(&file)),
@@ -102,6 +110,14 @@ fn unit() -> Result<()> {
     )?;
     let document = ["doc", "--locked", "--workspace", "--no-deps"];
     cargo::run("documentation", &document, &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+fn stores() -> Result<()> {
+    let here = [("FREEHOLD_STORES", "1")];
+    let core = ["test", "--locked", "-p", "freehold-core", "--test", "stores"];
+    cargo::run("stores of the state", &core, &here)?;
+    let command = ["test", "--locked", "-p", "freehold-cli", "--test", "sharing"];
+    cargo::run("two clones of a fleet", &command, &[])
 }
 
 fn engine() -> Result<()> {

@@ -49,6 +49,11 @@ pub(crate) enum Command {
     /// Tend freehold.lock; asks no host
     #[command(subcommand)]
     Lock(Lock),
+    /// Move the state between this folder and the store that the text names
+    #[command(subcommand)]
+    State(crate::state::StateCommand),
+    /// Take the lock of a shared state away from a run that does not end
+    Unlock(crate::state::Unlock),
     /// Take VMs away; disks go to the trash
     Destroy(Destroy),
     /// Make VMs again: their disks go to the trash, kept ones stay

@@ -11,20 +11,21 @@ use freehold_core::{
     config::{self, Inputs},
     events::Listener,
     host::{self, ConnectOptions, Files, Guest, GuestTarget, Host, Passphrases},
-    model::{self, Fleet, HostName, Place, VmName},
+    model::{self, Fleet, HostName, Place, StateStore, VmName},
     plan::{
         Draft, Goal, Held, Object, Plan, Proposals, Scope, Withheld, World, abandoned,
         asked_address, draft,
     },
     plugins::{Hosts, Plugin, PluginError},
     seed::{Guests, Identity},
-    state::{Decisions, LocalStore, LockFile, Session, Snapshot, State, StateError},
+    state::{Decisions, LocalStore, LockFile, Session, Snapshot, State, StateError, Store},
 };
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use crate::{
-    args::Args, decided::Decided, failure::Failure, passphrase::Person, screen, vms::no_vm,
+    args::Args, decided::Decided, failure::Failure, passphrase::Person, screen,
+    state::shared_store, vms::no_vm,
 };
 
 /// The fleet and what stands beside it.
@@ -52,17 +53,22 @@ impl Context {
         };
         let fleet = config::load(&directory, &inputs)?;
         let known_hosts = directory.join(crate::host::KNOWN_HOSTS);
+        let options = ConnectOptions {
+            ssh_config: args.ssh_config.clone(),
+            repo_known_hosts: known_hosts.exists().then_some(known_hosts),
+            passphrases: Passphrases::asked_by(Person),
+            ..ConnectOptions::default()
+        };
         let store = LocalStore::of(&directory, fleet.id);
+        let state: Arc<dyn Store> = match shared_store(&fleet, &store, &options)? {
+            Some(shared) => Arc::new(shared),
+            None => Arc::new(store.clone()),
+        };
         Ok(Self {
-            state: State::of(Arc::new(store.clone()), fleet.id),
+            state: State::of(state, fleet.id),
             store,
             lock: LockFile::of(&directory, fleet.id),
-            options: ConnectOptions {
-                ssh_config: args.ssh_config.clone(),
-                repo_known_hosts: known_hosts.exists().then_some(known_hosts),
-                passphrases: Passphrases::asked_by(Person),
-                ..ConnectOptions::default()
-            },
+            options,
             directory,
             fleet,
             patience: args.lock_timeout.unwrap_or_default(),
@@ -79,7 +85,11 @@ impl Context {
         &self,
         take: impl AsyncFn() -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        const PAUSE: Duration = Duration::from_millis(200);
+        // A store that is elsewhere is asked less often.
+        let pause = match self.fleet.state {
+            StateStore::Folder => Duration::from_millis(200),
+            _ => Duration::from_secs(1),
+        };
         let begun = Instant::now();
         let mut told = false;
         loop {
@@ -89,7 +99,7 @@ impl Context {
                         screen::say(&format!("waiting for {holder}"));
                     }
                     told = true;
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(pause).await;
                 }
                 taken => return taken,
             }

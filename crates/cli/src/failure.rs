@@ -8,7 +8,7 @@ use freehold_core::{
     host::{HostError, HostErrorKind},
     plan::PlanProblem,
     plugins::PluginError,
-    state::StateError,
+    state::{StateError, StoreTrouble},
 };
 
 use crate::screen;
@@ -104,7 +104,8 @@ impl From<Problems> for Failure {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let exit = match error {
-            StateError::Locked { .. } => Exit::Locked,
+            StateError::Locked { .. } | StateError::Superseded { .. } => Exit::Locked,
+            StateError::Store { trouble: StoreTrouble::Away, .. } => Exit::Part,
             _ => Exit::Input,
         };
         Self { exit, rendered: None, causes: causes_of(&error), hint: error.hint() }

@@ -26,6 +26,7 @@ mod rebuild;
 mod recover;
 mod screen;
 mod ssh;
+mod state;
 mod status;
 mod terminal;
 mod trash;
@@ -83,6 +84,8 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Forget(forget) => apply::forget(args, forget).await,
         Command::Apply(apply) => apply::run(args, apply).await,
         Command::Lock(Lock::Prune(prune)) => lock::prune(args, prune).await,
+        Command::State(command) => state::run(args, command).await,
+        Command::Unlock(unlock) => state::unlock(args, unlock).await,
         Command::Destroy(destroy) => apply::destroy(args, destroy).await,
         Command::Image(image) => image::run(args, image).await,
         Command::Trash(trash) => trash::run(args, trash).await,

@@ -62,6 +62,7 @@ async fn apply(plugin: &FileSd, what: &str, vms: &[(&str, u8)], edits: usize) ->
 fn fleet() -> Fleet {
     Fleet {
         moved: BTreeMap::new(),
+        state: freehold_core::model::StateStore::default(),
         retain: Duration::default(),
         digest: Digest::default(),
         name: "check".to_owned(),

@@ -57,6 +57,7 @@ pub(crate) fn target_file(on: Place, path: &str, url: Option<&str>) -> TargetFil
 pub(crate) fn fleet() -> Fleet {
     Fleet {
         moved: BTreeMap::new(),
+        state: freehold_core::model::StateStore::default(),
         retain: Duration::default(),
         digest: Digest::default(),
         name: "home".to_owned(),

@@ -173,6 +173,7 @@ fn fleet(id: FleetId, ttl: u32) -> Fleet {
     };
     Fleet {
         moved: BTreeMap::new(),
+        state: freehold_core::model::StateStore::default(),
         retain: Duration::default(),
         digest: Digest::default(),
         name: "check".to_owned(),

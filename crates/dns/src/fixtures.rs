@@ -68,6 +68,7 @@ pub(crate) fn server(url: &str) -> DnsServer {
 pub(crate) fn fleet(zones: &[Zone]) -> Fleet {
     Fleet {
         moved: BTreeMap::new(),
+        state: freehold_core::model::StateStore::default(),
         retain: Duration::default(),
         digest: Digest::default(),
         name: "home".to_owned(),

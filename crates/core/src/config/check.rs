@@ -20,14 +20,14 @@ use crate::model::{
 pub(super) fn repeated_blocks(blocks: &[Block<'_>], report: &Report) {
     let mut seen: BTreeMap<(&str, &str), &Block<'_>> = BTreeMap::new();
     for block in blocks.iter().filter(|block| block.schema.label.is_some()) {
-        // There is one fleet, whatever it is called.
-        let label = if block.schema.kind == "fleet" { "" } else { block.label };
+        // There is one fleet and one state, whatever it is called.
+        let label = if ["fleet", "state"].contains(&block.schema.kind) { "" } else { block.label };
         let Some(first) = seen.get(&(block.schema.kind, label)) else {
             seen.insert((block.schema.kind, label), block);
             continue;
         };
         let message = match block.schema.kind {
-            "fleet" => "there is more than one `fleet`".to_owned(),
+            kind @ ("fleet" | "state") => format!("there is more than one `{kind}`"),
             _ => format!("{} stands twice", block.title()),
         };
         report.add(block.problem(message).note(format!("first at {}", first.place())));

@@ -18,7 +18,7 @@ use super::{
     source::{self, File},
     world::World,
 };
-use crate::model::{Digest, Fleet, FleetId, Network, NetworkName};
+use crate::model::{Digest, Fleet, FleetId, Network, NetworkName, StateStore};
 
 /// Reads all `*.hcl` of a directory as one fleet, or returns every mistake in them.
 pub fn load(directory: &Path, inputs: &Inputs) -> Result<Fleet, Problems> {
@@ -108,6 +108,11 @@ impl<'a> Decoder<'a> {
         block.and_then(|block| decode::retain(self.fields(block)).ok()).unwrap_or_default()
     }
 
+    fn state(&self) -> StateStore {
+        let block = self.of("state").next();
+        block.and_then(|block| decode::state_store(self.fields(block)).ok()).unwrap_or_default()
+    }
+
     /// Returns all but the id; what has mistakes is missing.
     fn parts(&self, directory: &Path, name: String) -> Fleet {
         let networks: Vec<(Network, &Block<'_>)> = self
@@ -134,6 +139,7 @@ impl<'a> Decoder<'a> {
             dns_servers: self.all("dns", decode::dns_server, |server| server.name.clone()),
             zones: self.all("zone", decode::zone, |zone| zone.name.clone()),
             target_files: self.all("prometheus", decode::target_file, |file| file.name.clone()),
+            state: self.state(),
             retain: self.retain(),
             digest: Digest::default(),
             moved,

@@ -86,7 +86,8 @@ impl Schema {
 /// The whole language; its blocks are those of a file.
 pub(super) const LANGUAGE: Schema = Schema {
     blocks: &[
-        FLEET, VARIABLE, LOCALS, HOST, NETWORK, IMAGE, VM, DNS_SERVER, ZONE, PROMETHEUS, MOVED,
+        FLEET, STATE, VARIABLE, LOCALS, HOST, NETWORK, IMAGE, VM, DNS_SERVER, ZONE, PROMETHEUS,
+        MOVED,
     ],
     later: &[
         "output",
@@ -94,7 +95,6 @@ pub(super) const LANGUAGE: Schema = Schema {
         "record",
         "pool",
         "import",
-        "state",
         "removed",
         "terraform",
         "provider",
@@ -125,6 +125,31 @@ const FLEET: Schema = Schema {
         ),
     ],
     later: &["protect", "identity"],
+    ..PLAIN
+};
+
+const STATE: Schema = Schema {
+    kind: "state",
+    label: Some("KIND"),
+    about: "Where the state is kept, for people who share a fleet; without it `.freehold/` beside \
+            the fleet. KIND is `ssh`, with `host`, or `postgres`, with `url`. See \
+            [Sharing a fleet](../guide/sharing.md).",
+    keys: &[
+        key("host", "`host.x`", Nothing, "`ssh`: the host whose files it is."),
+        key("copy", "`host.x`", Nothing, "`ssh`: another host that gets a copy after each run."),
+        key(
+            "path",
+            "absolute path",
+            Is("`.freehold-state-FLEET` in the pool"),
+            "`ssh`: its directory, on both.",
+        ),
+        key(
+            "url",
+            "`postgres://…`",
+            Nothing,
+            "`postgres`: the database, login included, never shown; best `env(\"…\")`.",
+        ),
+    ],
     ..PLAIN
 };
 

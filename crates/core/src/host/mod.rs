@@ -24,6 +24,7 @@ mod outside;
 mod plain;
 mod qcow2;
 mod real;
+mod shell;
 pub mod simulated;
 mod ssh;
 mod taken;
@@ -49,6 +50,7 @@ pub use newcomer::{Newcomer, meet};
 pub use onlook::ReadOnly;
 pub use plain::Plain;
 pub use qcow2::ImageError;
+pub use shell::shell;
 pub use ssh::{AskPassphrase, NoAnswer, Passphrases};
 
 use crate::model::{

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     Digest, DnsServer, DnsServerName, FleetId, Host, HostName, Image, ImageName, Network,
-    NetworkName, TargetFile, TargetFileName, Vm, VmName, Zone, ZoneName,
+    NetworkName, StateStore, TargetFile, TargetFileName, Vm, VmName, Zone, ZoneName,
 };
 
 /// Everything the text of a fleet asks for. All references in it lead somewhere.
@@ -32,6 +32,8 @@ pub struct Fleet {
     pub target_files: BTreeMap<TargetFileName, TargetFile>,
     /// VMs that were called otherwise before, and how: the newest name first.
     pub moved: BTreeMap<VmName, Vec<VmName>>,
+    /// Where its state is kept.
+    pub state: StateStore,
     /// How long what was removed stays in the trash.
     pub retain: Duration,
     /// Digest of everything the text was read from: files, variables, environment. It may hold

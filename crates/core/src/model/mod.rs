@@ -19,6 +19,7 @@ mod publish;
 mod secret;
 mod size;
 mod spec;
+mod store;
 mod vm;
 
 pub use address::{AddressError, AddressRange, Mac};
@@ -47,4 +48,5 @@ pub use publish::{DnsServer, DnsServerKind, Place, TargetFile, Zone};
 pub use secret::Secret;
 pub use size::{Size, SizeError};
 pub use spec::{DiskSpec, DomainSpec, ImageSpec, NetworkSpec, NicSource, NicSpec, VolumeSpec};
+pub use store::StateStore;
 pub use vm::{CloudInit, Disk, Exporter, Firmware, Nic, NicAddress, Vm, VmDns, Wait};

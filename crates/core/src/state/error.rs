@@ -109,6 +109,68 @@ pub enum StateError {
         /// Its serial.
         serial: u64,
     },
+    /// A store that is elsewhere did not do what it was asked.
+    #[error("cannot {act} the state in {place}")]
+    Store {
+        /// Where it is, without any password.
+        place: String,
+        /// What was asked: `read`, `lock`, `write`.
+        act: &'static str,
+        /// What kind of trouble it is.
+        trouble: StoreTrouble,
+        /// What the user can do.
+        hint: Option<String>,
+        /// Why; it holds no password.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another run has the lock by now, or wrote the state: this one may not.
+    #[error("this run no longer holds the lock of the state in {place}: {why}")]
+    Superseded {
+        /// Where the state is.
+        place: String,
+        /// How that was seen.
+        why: String,
+    },
+    /// A shared store is empty, and the folder's own state is not.
+    #[error("the state in {place} is empty, yet {} has serial {serial}", path.display())]
+    NotPushed {
+        /// Where the shared store is.
+        place: String,
+        /// The folder's state.
+        path: PathBuf,
+        /// Its serial.
+        serial: u64,
+    },
+    /// A shared store has a state, and the folder has another.
+    #[error("the state in {place} is not the one in {}", path.display())]
+    TwoStates {
+        /// Where the shared store is.
+        place: String,
+        /// The folder's state.
+        path: PathBuf,
+        /// What the user can do.
+        hint: String,
+    },
+    /// The folder has no state of its own: it used a shared one.
+    #[error("this folder used the state in {place}, and the text names no store")]
+    Elsewhere {
+        /// Where the shared store is.
+        place: String,
+    },
+    /// There is nothing to be moved to a shared store.
+    #[error("this folder has no state of its own that could be moved to {place}")]
+    NothingToPush {
+        /// Where the shared store is.
+        place: String,
+    },
+    /// The state was taken out of a store.
+    #[error("the state is no longer in {place}: {note}")]
+    Moved {
+        /// Where it was.
+        place: String,
+        /// What its last owner left there.
+        note: String,
+    },
     /// The disk has no room for what a run would write; nothing was done yet.
     #[error("no room for the state: {} needs {} KiB more", path.display(), bytes >> 10)]
     NoRoom {
@@ -119,6 +181,17 @@ pub enum StateError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// What kind of trouble a store is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreTrouble {
+    /// It does not answer, or not any more.
+    Away,
+    /// It has no room.
+    Full,
+    /// It says no: the login, a right, its version.
+    Refused,
 }
 
 impl StateError {
@@ -141,6 +214,27 @@ impl StateError {
             Self::There { .. } => Some(
                 "nothing was lost, and it knows every host that answers; to begin anew all the \
                  same, move it away first"
+                    .into(),
+            ),
+            Self::Store { hint, .. } => hint.clone(),
+            Self::Superseded { .. } => Some(
+                "whoever took over goes on from what is written; run this again when that has \
+                 ended"
+                    .into(),
+            ),
+            Self::NotPushed { .. } => Some("move it there: `freehold state push`".into()),
+            Self::TwoStates { hint, .. } => Some(hint.clone()),
+            Self::Elsewhere { .. } => Some(
+                "put the `state` block back; to keep the state here, run `freehold state pull` \
+                 first"
+                    .into(),
+            ),
+            Self::NothingToPush { .. } => {
+                Some("a store that is empty is begun by the first `freehold apply`".into())
+            }
+            Self::Moved { .. } => Some(
+                "take the changed text from git; where the state is to be here again, whoever \
+                 has it runs `freehold state push`"
                     .into(),
             ),
             Self::Newer { .. } => Some("use the freehold that wrote it, or a later one".into()),

@@ -28,6 +28,12 @@ impl Holder {
         }
     }
 
+    /// Returns somebody who did not say who he is.
+    pub(super) fn unnamed() -> Self {
+        let unknown = || "?".to_owned();
+        Self { pid: 0, machine: unknown(), command: "another run".to_owned(), since: unknown() }
+    }
+
     /// Says whether it is a process of this machine.
     pub fn is_here(&self) -> bool {
         this_machine() == self.machine

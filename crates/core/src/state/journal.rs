@@ -138,6 +138,12 @@ fn write_lines(
             (ended, cost) = (Instant::now(), begun.elapsed());
             let spent = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX);
             nanos.fetch_add(spent, Ordering::Relaxed);
+        } else {
+            let outcomes = batch.iter().filter(|request| request.synced.is_none());
+            let text: String = outcomes.map(|request| chain.seal(&request.line)).collect();
+            if !text.is_empty() {
+                pen.last_words(&text);
+            }
         }
         for synced in batch.into_iter().filter_map(|request| request.synced) {
             // Who asked may have been cancelled; the line is on disk all the same.

@@ -34,7 +34,10 @@ pub(super) struct Known {
 impl Ledger<'_> {
     /// Reads it; a store in which nothing was ever written has a new state.
     pub(super) async fn read(&self, from: &mut dyn Reading) -> Result<Known, StateError> {
-        let Contents { state, journal, history } = from.contents().await?;
+        let Contents { state, journal, history, moved } = from.contents().await?;
+        if let Some(note) = moved {
+            return Err(StateError::Moved { place: self.place.to_string(), note });
+        }
         let (mut snapshot, written) = match state {
             None => {
                 self.refuse_lost(from, &history, journal.is_some()).await?;

@@ -76,7 +76,12 @@ pub(super) fn standing(
 
 /// Returns the serial of the run that a journal is of; `None` where there is none that says so.
 pub(super) fn serial_of(place: &Place, journal: &[u8]) -> Option<u64> {
-    Run::read(place, journal).ok().map(|run| run.serial)
+    run_of(place, journal).map(|(_, serial)| serial)
+}
+
+/// Returns lineage and serial of that run.
+pub(super) fn run_of(place: &Place, journal: &[u8]) -> Option<(Uuid, u64)> {
+    Run::read(place, journal).ok().map(|run| (run.lineage, run.serial))
 }
 
 impl<'a> Run<'a> {

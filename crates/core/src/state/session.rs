@@ -87,6 +87,14 @@ impl Session {
         Ok(())
     }
 
+    /// Returns the store that is held, and what lies there.
+    pub(super) fn into_parts(self) -> (Box<dyn Held>, Written) {
+        let Self { held, written, snapshot, .. } = self;
+        let (lineage, serial) = (snapshot.lineage, snapshot.serial);
+        let there = || Written { lineage, serial, bytes: bytes_of(&snapshot) };
+        (held, written.unwrap_or_else(there))
+    }
+
     async fn write(&mut self, snapshot: Snapshot) -> Result<(), StateError> {
         let (lineage, serial) = (snapshot.lineage, snapshot.serial);
         let written = Written { lineage, serial, bytes: bytes_of(&snapshot) };

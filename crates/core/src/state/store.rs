@@ -1,7 +1,7 @@
 //! What a store is: where the bytes of a state lie and who may write them. What they mean it does
 //! not know.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -23,6 +23,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Takes the lock, which is held until the value is dropped or its owner dies, and makes what
     /// is not there yet. Refused at once while another holds it.
     async fn lock(&self, holder: &Holder) -> Result<Box<dyn Held>, StateError>;
+
+    /// Returns who holds the lock, if anybody does.
+    async fn holder(&self) -> Result<Option<Holder>, StateError>;
+
+    /// Takes the lock away from whoever holds it: when this returns, they can write no more.
+    async fn take_over(&self) -> Result<(), StateError>;
 }
 
 /// A store that can be read.
@@ -45,9 +51,9 @@ pub trait Held: Reading {
     /// Replaces the state, so that a reader sees the old or the new one, and keeps a copy.
     async fn save(&mut self, state: &NewState<'_>) -> Result<(), StateError>;
 
-    /// Keeps aside what is left of a state that was lost: journal and copies first, the state last,
-    /// so that nobody takes the rest for a beginning. Returns where it is now.
-    async fn set_aside(&mut self) -> Result<Vec<PathBuf>, StateError>;
+    /// Puts the state aside, for it is elsewhere from now on; `note` is what those are told who
+    /// look for it here. Only a state that begins here anew takes the note away.
+    async fn retire(&mut self, note: &str) -> Result<(), StateError>;
 }
 
 /// Writes the lines of one journal; it blocks, and lives on a thread of its own.
@@ -55,6 +61,9 @@ pub trait Pen: Send {
     /// Adds lines to the end. What is durable is there after a power cut when this returns. After
     /// an error the end of the journal is unknown, and nobody writes to it any more.
     fn write(&mut self, lines: &str, durable: bool) -> io::Result<()>;
+
+    /// Takes outcomes that come after an error, to keep them where that is still possible.
+    fn last_words(&mut self, _lines: &str) {}
 }
 
 /// What lies in a store.
@@ -66,6 +75,8 @@ pub struct Contents {
     pub journal: Option<Vec<u8>>,
     /// The serials of the copies, oldest first.
     pub history: Vec<u64>,
+    /// What those are told who look for a state that is elsewhere by now.
+    pub moved: Option<String>,
 }
 
 /// The journal of a run that begins.

@@ -9,6 +9,7 @@ mod network;
 mod nic;
 mod prometheus;
 mod seconds;
+mod state;
 mod url;
 mod vm;
 
@@ -21,4 +22,5 @@ pub(super) use network::network;
 pub(super) use nic::FixedAddress;
 pub(super) use prometheus::target_file;
 pub use seconds::time;
+pub(super) use state::state_store;
 pub(super) use vm::{VmDraft, vms};

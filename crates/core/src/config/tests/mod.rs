@@ -4,6 +4,7 @@ mod bad;
 mod good;
 mod random;
 mod secrets;
+mod state;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 

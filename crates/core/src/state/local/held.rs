@@ -20,13 +20,13 @@ use crate::state::{
 
 /// The files, for whoever reads them.
 #[derive(Debug, Clone)]
-pub(super) struct LocalFiles {
+pub(in crate::state) struct LocalFiles {
     pub(super) directory: PathBuf,
 }
 
 /// The files while the lock is ours.
 #[derive(Debug)]
-pub(super) struct LocalHeld {
+pub(in crate::state) struct LocalHeld {
     pub(super) files: LocalFiles,
     pub(super) _lock: File,
 }
@@ -84,7 +84,7 @@ impl Reading for LocalFiles {
         // In this order: a run that ends in between has its journal in the state.
         let state = bytes_of(&self.path("state.json"))?;
         let journal = bytes_of(&self.path("journal.jsonl"))?;
-        Ok(Contents { state, journal, history: self.history() })
+        Ok(Contents { state, journal, history: self.history(), moved: None })
     }
 
     async fn copy(&mut self, serial: u64) -> Result<Option<Vec<u8>>, StateError> {
@@ -141,12 +141,20 @@ impl Held for LocalHeld {
         Ok(())
     }
 
-    async fn set_aside(&mut self) -> Result<Vec<PathBuf>, StateError> {
-        let paths = ["journal.jsonl", "history", "state.json"].map(|name| self.files.path(name));
-        let there = paths.into_iter().filter(|path| path.exists());
-        let kept = there
-            .map(|path| keep_aside(&path).map_err(|source| StateError::Write { path, source }));
-        kept.collect()
+    /// Nobody else looks here, so there is nobody to be told.
+    async fn retire(&mut self, _note: &str) -> Result<(), StateError> {
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let place = self.files.path(&format!("moved-{stamp}"));
+        let write = |source| StateError::Write { path: place.clone(), source };
+        fs::create_dir_all(&place).map_err(write)?;
+        // The state goes last: whoever is interrupted has it still.
+        for file in ["journal.jsonl", "history", "state.json"] {
+            match fs::rename(self.files.path(file), place.join(file)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                moved => moved.map_err(write)?,
+            }
+        }
+        Ok(())
     }
 }
 

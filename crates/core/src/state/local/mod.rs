@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     Held, Holder, Place, Reading, Session, Snapshot, StateError, Store, door::LastRun,
-    ledger::Ledger, replace_file, replay,
+    ledger::Ledger, replace_file, replay, shared::Seen,
 };
 use crate::model::FleetId;
 
@@ -63,6 +63,7 @@ impl LocalStore {
 
     /// Reads the state without the lock, the journal folded in.
     pub fn read(&self) -> Result<Snapshot, StateError> {
+        self.refuse_elsewhere()?;
         let read = || {
             let ledger = Ledger { place: &self.place, fleet: self.fleet };
             Ok(at_once(ledger.read(&mut self.files()))?.snapshot)
@@ -88,11 +89,11 @@ impl LocalStore {
         at_once(Session::take(self, self.fleet, command, LastRun::unknown()))
     }
 
-    fn files(&self) -> LocalFiles {
+    pub(super) fn files(&self) -> LocalFiles {
         LocalFiles { directory: self.directory.clone() }
     }
 
-    fn take(&self, holder: &Holder) -> Result<LocalHeld, StateError> {
+    pub(super) fn take(&self, holder: &Holder) -> Result<LocalHeld, StateError> {
         let write = |path: &Path, source| StateError::Write { path: path.to_owned(), source };
         make_directory(&self.directory)?;
         refuse_network_file_system(&self.directory)?;
@@ -114,6 +115,23 @@ impl LocalStore {
         replace_file(&path, holder.text().as_bytes(), 0o600)
             .map_err(|source| write(&path, source))?;
         Ok(LocalHeld { files: self.files(), _lock: lock })
+    }
+
+    /// Returns who holds the lock, as far as that was said.
+    fn named_holder(&self) -> Holder {
+        let text = fs::read(self.path("apply.json")).unwrap_or_default();
+        Holder::parse(&text).unwrap_or_else(Holder::unnamed)
+    }
+
+    /// Refuses a folder whose state is in a shared store.
+    fn refuse_elsewhere(&self) -> Result<(), StateError> {
+        if self.path("state.json").exists() {
+            return Ok(());
+        }
+        match Seen::read(self)? {
+            None => Ok(()),
+            Some(seen) => Err(StateError::Elsewhere { place: seen.place }),
+        }
     }
 
     /// Names who holds the lock. Its name comes a moment after its lock: till then the file names
@@ -138,11 +156,31 @@ impl Store for LocalStore {
     }
 
     async fn open(&self) -> Result<Box<dyn Reading>, StateError> {
+        self.refuse_elsewhere()?;
         Ok(Box::new(self.files()))
     }
 
     async fn lock(&self, holder: &Holder) -> Result<Box<dyn Held>, StateError> {
+        self.refuse_elsewhere()?;
         Ok(Box::new(self.take(holder)?))
+    }
+
+    async fn holder(&self) -> Result<Option<Holder>, StateError> {
+        let path = self.path("apply.lock");
+        let Ok(lock) = File::open(&path) else { return Ok(None) };
+        match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(Some(self.named_holder())),
+            Err(error) => Err(StateError::Read { path, source: error.into() }),
+        }
+    }
+
+    /// The kernel takes it away from a process that ends, and nothing else can.
+    async fn take_over(&self) -> Result<(), StateError> {
+        match Store::holder(self).await? {
+            None => Ok(()),
+            Some(holder) => Err(StateError::Locked { holder: holder.to_string() }),
+        }
     }
 }
 
