@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// Run one ring only; may be given several times
     #[arg(long, value_enum)]
     only: Vec<Ring>,
+    /// Kill at every step in every way, which takes three times as long
+    #[arg(long)]
+    full: bool,
 }
 
 /// A ring of tests.
@@ -31,13 +34,16 @@ enum Ring {
     Engine,
     /// How hosts are reached, examined, fed and entered
     Hosts,
+    /// Runs that are killed at every step, and faults of ways, hosts, disks and by hands
+    Kill,
     /// Real hosts and servers: brings the lab up and takes it down
     Lab,
 }
 
-const ALL: [Ring; 6] = [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Engine, Ring::Hosts, Ring::Lab];
+const ALL: [Ring; 7] =
+    [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Engine, Ring::Hosts, Ring::Kill, Ring::Lab];
 
-/// The files of tests that are the ring `hosts`; `lab` has all others.
+/// The files of tests that are the ring `hosts`; `lab` has what is in none.
 const HOSTS: [&str; 12] = [
     "doctor",
     "fidelity",
@@ -53,6 +59,9 @@ const HOSTS: [&str; 12] = [
     "ways",
 ];
 
+/// The files of tests that are the ring `kill`.
+const KILL: [&str; 6] = ["faults", "faults_host", "hands", "kill", "kill_booted", "recovery"];
+
 /// How many random worlds each property must hold in.
 const CASES: &str = "10000";
 
@@ -62,11 +71,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let rings = if arguments.only.is_empty() { &ALL[..] } else { &arguments.only[..] };
     let (in_lab, plain): (Vec<Ring>, Vec<Ring>) = rings.iter().partition(|ring| ring.needs_lab());
     setup(if in_lab.is_empty() { Needs::Build } else { Needs::Lab })?;
-    for ring in plain {
-        ring.run()?;
-    }
+    let run = |ring: Ring| ring.run(arguments.full);
+    plain.into_iter().try_for_each(run)?;
     if !in_lab.is_empty() {
-        with_lab(|| in_lab.into_iter().try_for_each(Ring::run))?;
+        with_lab(|| in_lab.into_iter().try_for_each(run))?;
     }
     screen::say(format_args!("all is well ({:.1} s)", started.elapsed().as_secs_f64()));
     Ok(())
@@ -74,10 +82,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 impl Ring {
     fn needs_lab(self) -> bool {
-        matches!(self, Self::Engine | Self::Hosts | Self::Lab)
+        matches!(self, Self::Engine | Self::Hosts | Self::Kill | Self::Lab)
     }
 
-    fn run(self) -> Result<()> {
+    fn run(self, full: bool) -> Result<()> {
         match self {
             Self::Fmt => cargo::run("formatting", &["fmt", "--all", "--check"], &[]),
             Self::Clippy => {
@@ -87,8 +95,12 @@ impl Ring {
             }
             Self::Unit => unit(),
             Self::Engine => engine(),
-            Self::Hosts => acceptance("tests of hosts", |file| HOSTS.contains(&file)),
-            Self::Lab => acceptance("tests in the lab", |file| !HOSTS.contains(&file)),
+            Self::Hosts => acceptance("tests of hosts", |file| HOSTS.contains(&file), &[], &[]),
+            Self::Kill => kill(full),
+            Self::Lab => {
+                let others = |file: &str| !HOSTS.contains(&file) && !KILL.contains(&file);
+                acceptance("tests in the lab", others, &[], &[])
+            }
         }
     }
 }
@@ -119,8 +131,20 @@ fn engine() -> Result<()> {
     Ok(())
 }
 
-/// Runs the test files that belong to a ring.
-fn acceptance(title: &str, belongs: impl Fn(&str) -> bool) -> Result<()> {
+/// Runs what disturbs the lab, one test after another; each says how much it tried.
+fn kill(full: bool) -> Result<()> {
+    let environment = if full { &[("FREEHOLD_FULL", "1")][..] } else { &[] };
+    let aloud = ["--nocapture", "--test-threads=1"];
+    acceptance("kills and faults", |file| KILL.contains(&file), &aloud, environment)
+}
+
+/// Runs the test files that belong to a ring, with these options of their own.
+fn acceptance(
+    title: &str,
+    belongs: impl Fn(&str) -> bool,
+    options: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<()> {
     cargo::run("the program", &["build", "--locked", "-p", "freehold-cli"], &[])?;
     let mut arguments = ["test", "--locked", "-p", "acceptance"].map(str::to_owned).to_vec();
     for file in test_files()?.into_iter().filter(|file| belongs(file)) {
@@ -128,9 +152,11 @@ fn acceptance(title: &str, belongs: impl Fn(&str) -> bool) -> Result<()> {
     }
     // Faults are injected by signals and cables, which takes root.
     let runner = ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -E");
-    let environment = if root::is_root() { &[][..] } else { &[runner][..] };
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    cargo::run(title, &arguments, environment)
+    let mut environment = environment.to_vec();
+    environment.extend((!root::is_root()).then_some(runner));
+    let arguments =
+        arguments.iter().map(String::as_str).chain(["--"]).chain(options.iter().copied());
+    cargo::run(title, &arguments.collect::<Vec<_>>(), &environment)
 }
 
 /// Returns the names of the files of tests, so that none is in no ring.
