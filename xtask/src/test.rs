@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// Run one ring only; may be given several times
     #[arg(long, value_enum)]
     only: Vec<Ring>,
+    /// Kill at every step in every way, which takes three times as long
+    #[arg(long)]
+    full: bool,
 }
 
 /// A ring of tests.
@@ -33,14 +36,27 @@ enum Ring {
     Engine,
     /// How hosts are reached, examined, fed and entered
     Hosts,
+    /// Runs that are killed at every step, and faults of ways, hosts, disks and by hands
+    Kill,
+    /// State lost, host burnt, host back again
+    Rebuild,
     /// Real hosts and servers: brings the lab up and takes it down
     Lab,
 }
 
-const ALL: [Ring; 7] =
-    [Ring::Fmt, Ring::Clippy, Ring::Unit, Ring::Stores, Ring::Engine, Ring::Hosts, Ring::Lab];
+const ALL: [Ring; 9] = [
+    Ring::Fmt,
+    Ring::Clippy,
+    Ring::Unit,
+    Ring::Stores,
+    Ring::Engine,
+    Ring::Hosts,
+    Ring::Kill,
+    Ring::Rebuild,
+    Ring::Lab,
+];
 
-/// The files of tests that are the ring `hosts`; `lab` has all others.
+/// The files of tests that are the ring `hosts`; `lab` has what is in none.
 const HOSTS: [&str; 12] = [
     "doctor",
     "fidelity",
@@ -56,8 +72,14 @@ const HOSTS: [&str; 12] = [
     "ways",
 ];
 
+/// The files of tests that are the ring `kill`.
+const KILL: [&str; 6] = ["faults", "faults_host", "hands", "kill", "kill_booted", "recovery"];
+
+/// The files of tests that are the ring `rebuild`.
+const REBUILD: [&str; 1] = ["rebuild"];
+
 /// How many random worlds each property must hold in.
-const CASES: &str = "10000";
+const CASES: &str = "5000";
 
 /// Runs the rings, those without a lab first; the first failure ends it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -69,11 +91,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         true => Needs::Build,
         false => Needs::Lab,
     })?;
-    for ring in plain {
-        ring.run()?;
-    }
+    let run = |ring: Ring| ring.run(arguments.full);
+    plain.into_iter().try_for_each(run)?;
     if !in_lab.is_empty() {
-        with_lab(|| in_lab.into_iter().try_for_each(Ring::run))?;
+        with_lab(|| in_lab.into_iter().try_for_each(run))?;
     }
     screen::say(format_args!("all is well ({:.1} s)", started.elapsed().as_secs_f64()));
     Ok(())
@@ -81,10 +102,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 impl Ring {
     fn needs_lab(self) -> bool {
-        matches!(self, Self::Engine | Self::Hosts | Self::Lab)
+        matches!(self, Self::Engine | Self::Hosts | Self::Kill | Self::Rebuild | Self::Lab)
     }
 
-    fn run(self) -> Result<()> {
+    fn run(self, full: bool) -> Result<()> {
         match self {
             Self::Fmt => cargo::run("formatting", &["fmt", "--all", "--check"], &[]),
             Self::Clippy => {
@@ -95,8 +116,18 @@ impl Ring {
             Self::Unit => unit(),
             Self::Stores => stores(),
             Self::Engine => engine(),
-            Self::Hosts => acceptance("tests of hosts", |file| HOSTS.contains(&file)),
-            Self::Lab => acceptance("tests in the lab", |file| !HOSTS.contains(&file)),
+            Self::Hosts => acceptance("tests of hosts", |file| HOSTS.contains(&file), &[], &[]),
+            Self::Kill => kill(full),
+            Self::Rebuild => {
+                let title = "what is lost comes back";
+                acceptance(title, |file| REBUILD.contains(&file), &[], &[])
+            }
+            Self::Lab => {
+                let others = |file: &str| {
+                    ![&HOSTS[..], &KILL, &REBUILD].iter().any(|ring| ring.contains(&file))
+                };
+                acceptance("tests in the lab", others, &[], &[])
+            }
         }
     }
 }
@@ -135,8 +166,20 @@ fn engine() -> Result<()> {
     Ok(())
 }
 
-/// Runs the test files that belong to a ring.
-fn acceptance(title: &str, belongs: impl Fn(&str) -> bool) -> Result<()> {
+/// Runs what disturbs the lab, one test after another; each says how much it tried.
+fn kill(full: bool) -> Result<()> {
+    let environment = if full { &[("FREEHOLD_FULL", "1")][..] } else { &[] };
+    let aloud = ["--nocapture", "--test-threads=1"];
+    acceptance("kills and faults", |file| KILL.contains(&file), &aloud, environment)
+}
+
+/// Runs the test files that belong to a ring, with these options of their own.
+fn acceptance(
+    title: &str,
+    belongs: impl Fn(&str) -> bool,
+    options: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<()> {
     cargo::run("the program", &["build", "--locked", "-p", "freehold-cli"], &[])?;
     let mut arguments = ["test", "--locked", "-p", "acceptance"].map(str::to_owned).to_vec();
     for file in test_files()?.into_iter().filter(|file| belongs(file)) {
@@ -144,9 +187,11 @@ fn acceptance(title: &str, belongs: impl Fn(&str) -> bool) -> Result<()> {
     }
     // Faults are injected by signals and cables, which takes root.
     let runner = ("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -E");
-    let environment = if root::is_root() { &[][..] } else { &[runner][..] };
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    cargo::run(title, &arguments, environment)
+    let mut environment = environment.to_vec();
+    environment.extend((!root::is_root()).then_some(runner));
+    let arguments =
+        arguments.iter().map(String::as_str).chain(["--"]).chain(options.iter().copied());
+    cargo::run(title, &arguments.collect::<Vec<_>>(), &environment)
 }
 
 /// Returns the names of the files of tests, so that none is in no ring.

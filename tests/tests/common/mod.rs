@@ -1,13 +1,22 @@
 //! What the acceptance tests share: fleets as text, and looks at the world.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::print_stdout, reason = "what a suite measured is said")]
 #![allow(clippy::unwrap_used, reason = "a test fails where its world is not as it must be")]
 
+pub(crate) mod button;
+pub(crate) mod canary;
+pub(crate) mod oracle;
+pub(crate) mod pair;
 pub(crate) mod picture;
+pub(crate) mod reaper;
 pub(crate) mod small;
 pub(crate) mod table;
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use acceptance::{
     bed::{Bed, eventually},
@@ -20,6 +29,12 @@ pub(crate) fn lab() -> Lab {
     let lab = Lab::attach(&Lab::default_dir()).expect("a lab that is up: cargo xtask lab up");
     KNOWN.get_or_init(|| first_contact(&lab));
     lab
+}
+
+/// Lets tests that disturb racks run one after another.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Two fleets that meet a fresh host at the same moment both make its id, and one is refused: right
