@@ -40,11 +40,19 @@ impl<'a> Burnt<'a> {
             false => format!("mv {POOL} {POOL}.burnt"),
         };
         self.run(&format!(
-            "for vm in $(virsh list --all --name | grep '^{}'); do virsh destroy $vm; \
-             virsh undefine $vm --nvram; done > /dev/null 2>&1; \
-             virsh pool-destroy freehold && virsh pool-undefine freehold && {kept}",
-            self.domains
+            "{}; virsh pool-destroy freehold && virsh pool-undefine freehold && {kept}",
+            self.without_domains()
         ))
+    }
+
+    /// Takes the domains off a rack.
+    fn without_domains(&self) -> String {
+        let virsh = "virsh -c qemu:///system";
+        format!(
+            "for vm in $({virsh} list --all --name | grep '^{}'); do {virsh} destroy $vm; \
+             {virsh} undefine $vm --nvram; done > /dev/null 2>&1",
+            self.domains
+        )
     }
 
     fn is_burnt(&self) -> Result<bool> {
@@ -62,8 +70,9 @@ impl<'a> Burnt<'a> {
         for rack in ["rack1", "rack2"] {
             // Where there is no pool yet, there is nothing to sweep.
             let sweep = format!(
-                "rm -f {POOL}/{0}* && virsh -c qemu:///system pool-refresh freehold || true",
-                self.volumes
+                "{1}; rm -f {POOL}/{0}* && virsh -c qemu:///system pool-refresh freehold || true",
+                self.volumes,
+                self.without_domains()
             );
             self.lab.ssh(rack, &sweep)?;
         }

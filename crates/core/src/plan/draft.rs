@@ -280,7 +280,9 @@ impl HostDraft<'_> {
     }
 
     fn verdict(&self, look: &Look<'_>) -> Verdict {
-        if let Some(why) = self.elsewhere(look.decision.uuid) {
+        // One that was made again and is to be off does not wait for its old copy to go.
+        let rests = !look.vm.running && self.has_old_copy(look);
+        if let Some(why) = self.elsewhere(look.decision.uuid).filter(|_| !rests) {
             return Verdict::Held(why);
         }
         let half_back = look.record.is_some_and(|record| record.restoring.is_some());
@@ -350,6 +352,14 @@ impl HostDraft<'_> {
         let runs = here.is_some_and(|here| here.state.runs());
         let (domain, host) = (domain.name.clone(), host.clone());
         (!runs).then_some(Withheld::Elsewhere { domain, host })
+    }
+
+    /// Says whether what is elsewhere is of an earlier incarnation than what was made here.
+    fn has_old_copy(&self, look: &Look<'_>) -> bool {
+        let other = self.placed.elsewhere(&self.host.name, look.decision.uuid);
+        let mark = other.and_then(|(_, domain)| domain.mark.as_ref());
+        let made = look.record.filter(|record| record.made);
+        mark.zip(made).is_some_and(|(mark, made)| mark.incarnation < made.incarnation)
     }
 
     /// A VM whose block, state or mark says so is not taken away, whoever asks.

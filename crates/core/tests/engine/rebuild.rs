@@ -16,7 +16,9 @@ use crate::bed::{Bed, Exit, Text, Trick, VmText, all, host, vm};
 fn text() -> Text {
     let web = VmText::new("web").on(&[1, 3]);
     let db = VmText::new("db").on(&[1, 3]).data(true).nat().uefi();
-    Text::new(3, vec![web, db, VmText::new("mail").on(&[2])])
+    let mut rest = VmText::new("rest").on(&[1, 3]);
+    rest.running = false;
+    Text::new(3, vec![web, db, VmText::new("mail").on(&[2]), rest])
 }
 
 /// A machine without anything takes the place of one; returns the old one.
@@ -79,7 +81,11 @@ async fn another_machine_of_the_same_name_gets_everything_back() {
     let next = planned(&bed, ("rack1", "rack1"), false).await.unwrap();
     let lost: Vec<_> = next.lost.iter().map(|lost| (lost.vm.as_str(), &lost.volume)).collect();
     assert_eq!(lost, [("db", &db.disks[1].volume)]);
-    assert_eq!(next.vms, BTreeSet::from([vm("web")]), "nobody gave up the data of the other one");
+    assert_eq!(
+        next.vms,
+        BTreeSet::from([vm("rest"), vm("web")]),
+        "nobody gave up the data of the other one"
+    );
     let scope = begun(&bed, ("rack1", "rack1"), true).await;
     assert_eq!(bed.run(scope, &Consent::default()).await.exit(), Exit::Done);
     bed.check("made again").await;
@@ -141,7 +147,7 @@ async fn another_host_takes_over_and_the_old_one_is_no_danger_when_it_comes_back
     // It was only the power supply.
     bed.hosts[&host("rack1")].set_down(false);
     let old = |finding: &freehold_core::plan::Finding| matches!(&finding.drift, Drift::OrphanDomain { lives_on: Some(on), .. } if *on == host("rack3"));
-    assert_eq!(bed.verified(&[]).await.iter().filter(|one| old(one)).count(), 2);
+    assert_eq!(bed.verified(&[]).await.iter().filter(|one| old(one)).count(), 3);
     let calls = bed.hosts[&host("rack1")].calls().len();
     let ran = bed.apply(&Consent::default()).await;
     let why = ran.why("old copy of vm web");
@@ -368,5 +374,5 @@ async fn a_host_that_still_has_the_old_copy_is_no_place_for_it() {
     bed.hosts[&host("rack1")].set_down(false);
     bed.hosts[&host("rack3")].set_down(true);
     let unplaced = planned(&bed, ("rack3", "rack1"), true).await.unwrap_err();
-    assert_eq!(unplaced, [Unplaced::Taken(vm("db")), Unplaced::Taken(vm("web"))]);
+    assert_eq!(unplaced, ["db", "rest", "web"].map(|name| Unplaced::Taken(vm(name))));
 }
