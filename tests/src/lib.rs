@@ -5,11 +5,13 @@
 //! its binary as a user would.
 
 pub mod bed;
+pub mod burnt;
 pub mod hostile;
 pub mod lab;
 pub mod old_libvirt;
 pub mod relay;
 pub mod sshd;
 pub mod terminal;
+pub mod walk;
 pub mod web;
 pub mod workshop;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use freehold_core::{
-    model::VmName,
+    model::{Impact, VmName},
     plan::{Consent, Goal, Plan, SavedPlan, SavedPlanError, Scope},
     state::{Fact, Session, Snapshot},
 };
@@ -247,13 +247,25 @@ fn named_vms(
 }
 
 /// The consent that the command line gives, and whether it is all of it.
-struct Given {
+pub(crate) struct Given {
     consent: Consent,
     yes: bool,
 }
 
+impl Given {
+    /// Says whether a class was consented to for a VM, by name or for all.
+    pub(crate) fn gives(&self, impact: Impact, vm: &VmName) -> bool {
+        let mut given = self.consent.allowances.iter().filter(|given| given.impact == impact);
+        given.any(|given| given.vms.as_ref().is_none_or(|vms| vms.contains(vm)))
+    }
+}
+
 /// Reads what the command line consents to; names are VMs or blocks that are there.
-fn given_by(context: &Context, snapshot: &Snapshot, args: &ConsentArgs) -> Result<Given, Failure> {
+pub(crate) fn given_by(
+    context: &Context,
+    snapshot: &Snapshot,
+    args: &ConsentArgs,
+) -> Result<Given, Failure> {
     let mut allowances = args.allow.clone();
     for vms in allowances.iter_mut().filter_map(|allowance| allowance.vms.as_mut()) {
         let names: Vec<_> = vms.iter().map(ToString::to_string).collect();
@@ -265,7 +277,7 @@ fn given_by(context: &Context, snapshot: &Snapshot, args: &ConsentArgs) -> Resul
 }
 
 /// Returns what the user agreed to, or nothing when he did not.
-fn consent_to(plan: &Plan, given: Given) -> Option<Consent> {
+pub(crate) fn consent_to(plan: &Plan, given: Given) -> Option<Consent> {
     if given.yes {
         return Some(given.consent);
     }

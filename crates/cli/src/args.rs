@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Drift(Drift),
     /// Show what is not as the state, the text and the laws say; changes nothing
     Verify(Verify),
+    /// Make a lost state again from freehold.lock, hosts and servers; changes none of them
+    Recover(Recover),
+    /// Make what was on a dead host again: on a machine that has its name, or on another host
+    Rebuild(Rebuild),
     /// Examine hosts step by step, and say what mends what is wrong; changes nothing
     Doctor(Doctor),
     /// Make a machine a host: its key, its pool, its block
@@ -228,6 +232,44 @@ pub(crate) struct Adopt {
     /// Do it without asking for the number
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+/// `recover`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Recover {
+    /// Do without a host that does not answer: what is on it is left out
+    #[arg(long, value_name = "HOST")]
+    pub(crate) without: Vec<HostName>,
+    /// Show what the state would be; write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `rebuild`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rebuild {
+    /// The host that is gone
+    pub(crate) host: HostName,
+    /// The host that takes its VMs; left out, its block names another machine by now
+    #[arg(long = "as", value_name = "NEW")]
+    pub(crate) new: Option<HostName>,
+    /// Show what would be done; change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do it without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Consent to begin with empty disks where kept ones are lost: data-loss
+    #[arg(long, value_name = "CLASS[=VM,…]")]
+    pub(crate) allow: Vec<Allowance>,
+}
+
+impl Rebuild {
+    /// Returns the consent that it gives.
+    pub(crate) fn consent(&self) -> ConsentArgs {
+        let (yes, allow) = (self.yes, self.allow.clone());
+        ConsentArgs { yes, allow, deletes: None, unprotect: Vec::new() }
+    }
 }
 
 /// `forget`.

@@ -77,6 +77,14 @@ impl Context {
 
     /// Takes the store's lock and reads the state; waits for another run as long as it was told.
     pub(crate) async fn begin(&self, command: &str) -> Result<Session, Failure> {
+        Ok(self.wait_for(async || self.state.lock(command).await).await?)
+    }
+
+    /// Takes something that another run may hold; waits for it as long as it was told.
+    pub(crate) async fn wait_for<T>(
+        &self,
+        take: impl AsyncFn() -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
         // A store that is elsewhere is asked less often.
         let pause = match self.fleet.state {
             StateStore::Folder => Duration::from_millis(200),
@@ -85,7 +93,7 @@ impl Context {
         let begun = Instant::now();
         let mut told = false;
         loop {
-            match self.state.lock(command).await {
+            match take().await {
                 Err(StateError::Locked { holder }) if begun.elapsed() < self.patience => {
                     if !told {
                         screen::say(&format!("waiting for {holder}"));
@@ -93,7 +101,7 @@ impl Context {
                     told = true;
                     tokio::time::sleep(pause).await;
                 }
-                taken => return Ok(taken?),
+                taken => return taken,
             }
         }
     }

@@ -26,8 +26,16 @@ pub(crate) struct Decided {
 impl Decided {
     /// Decides from text, lock and state; asks no host.
     pub(crate) fn of(context: &Context, snapshot: &Snapshot) -> Result<Self, Failure> {
+        Self::from(context, context.lock.read()?, snapshot)
+    }
+
+    /// Decides from text, state and what freehold.lock is to say.
+    pub(crate) fn from(
+        context: &Context,
+        lock: Decisions,
+        snapshot: &Snapshot,
+    ) -> Result<Self, Failure> {
         let identity = context.identity()?;
-        let lock = context.lock.read()?;
         let fingerprint = identity.fingerprint();
         let guests = Guests::new(identity, context.fleet.id);
         let keys = |vm: &VmName, epoch: u32| guests.host_key(vm, epoch);

@@ -22,6 +22,8 @@ mod pace;
 mod passphrase;
 mod plan;
 mod power;
+mod rebuild;
+mod recover;
 mod screen;
 mod ssh;
 mod state;
@@ -91,6 +93,8 @@ async fn run(args: &Args) -> Result<Exit, Failure> {
         Command::Verify(verify) => verify::run(args, verify).await,
         Command::Drift(drift) => Ok(drift::run(&Onlooker::open(args).await?, drift).await),
         Command::Host(HostCommand::Add(new)) => host::add(args, new).await,
+        Command::Recover(recover) => recover::run(args, recover).await,
+        Command::Rebuild(rebuild) => rebuild::run(args, rebuild).await,
         Command::Doctor(doctor) => doctor::run(args, doctor).await,
         Command::Ssh(ssh) => ssh::run(args, ssh).await,
         Command::Start(start) => power::run(args, Verb::Start, &start.power()).await,

@@ -83,6 +83,11 @@ pub(crate) fn compare(
     (edits, present)
 }
 
+/// Returns what a file holds, as it is published.
+pub(crate) fn everything(content: &Content) -> Vec<(EditKey, Vec<String>)> {
+    content.iter().map(|(key, groups)| (key.clone(), compact(groups))).collect()
+}
+
 fn edit(plugin: &str, key: &EditKey, old: Vec<String>, new: Vec<String>) -> Edit {
     let vm = match key {
         EditKey::Target { vm, .. } => Some(vm.clone()),

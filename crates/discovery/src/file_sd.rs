@@ -9,7 +9,9 @@ use std::{
 use async_trait::async_trait;
 use freehold_core::{
     host::Files,
-    model::{DomainName, Edit, Fleet, FleetId, Inventory, Place, TargetFile, VmName, ZoneName},
+    model::{
+        DomainName, Edit, EditKey, Fleet, FleetId, Inventory, Place, TargetFile, VmName, ZoneName,
+    },
     plugins::{Hosts, Plugin, PluginError, PluginErrorKind, Proposal, Published},
 };
 use tokio::{
@@ -18,7 +20,7 @@ use tokio::{
 };
 
 use crate::{
-    file::{Content, apply, compare, parse, rendered},
+    file::{Content, apply, compare, everything, parse, rendered},
     groups::wanted,
     place::{self, Medium, PlaceError},
     prometheus::{Prometheus, PrometheusError, Way, unshown},
@@ -243,6 +245,15 @@ impl Plugin for FileSd {
             Err(error) => return Err(error),
         }
         Ok(proposal)
+    }
+
+    async fn ours(&self, hosts: &Hosts) -> Result<Vec<(EditKey, Vec<String>)>, PluginError> {
+        match self.content(hosts).await {
+            Ok(content) => Ok(everything(&content)),
+            // A file of others holds nothing of ours.
+            Err(error) if error.kind == PluginErrorKind::Foreign => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn publish(&self, edits: &[Edit], hosts: &Hosts) -> Result<(), PluginError> {

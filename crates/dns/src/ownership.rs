@@ -94,6 +94,17 @@ impl<'a> Shelf<'a> {
         }
     }
 
+    /// Returns everything that carries our mark.
+    pub(crate) fn all_ours(&self, fleet: FleetId) -> Vec<(EditKey, Vec<String>)> {
+        let place = |rrset: &'a Rrset| {
+            let (kind, name) = (rrset.record_kind()?, rrset.domain()?);
+            rrset.vm(fleet)?;
+            let spot = Spot { zone: self.zone.clone(), name, kind };
+            Some((key_of(&spot, rrset.ttl), rrset.values().into_iter().collect()))
+        };
+        self.names.values().flatten().copied().filter_map(place).collect()
+    }
+
     /// Returns what at or above a name keeps us from answering it.
     fn conflict(&self, name: &DomainName) -> Option<(&DomainName, &str)> {
         let above = self.names.iter().filter(|(cut, _)| *cut != self.zone && name.is_within(cut));

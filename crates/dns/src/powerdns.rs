@@ -17,6 +17,7 @@ use crate::{
     ask::{AskError, NameServer},
     ownership::{Shelf, change_for, compare, ledger, spot_of},
     records::{Refusal, Served, wanted},
+    reverse::is_reverse,
     verify::unshown,
     wire::{Change, ZoneEntry, batches, zone_body},
 };
@@ -199,6 +200,18 @@ impl Plugin for PowerDns {
             proposal.refused.extend(found.refused.into_iter().map(|refusal| self.refused(refusal)));
         }
         Ok(proposal)
+    }
+
+    async fn ours(&self, _hosts: &Hosts) -> Result<Vec<(EditKey, Vec<String>)>, PluginError> {
+        let served = self.served().await?;
+        let declared = |zone: &DomainName| self.zones.iter().any(|known| known.domain == *zone);
+        let mut ours = Vec::new();
+        for (zone, entry) in served.iter().filter(|(zone, _)| declared(zone) || is_reverse(zone)) {
+            let body = self.api.rrsets(&entry.id, None).await;
+            let body = body.map_err(|error| self.failed(format!("read zone {zone}"), error))?;
+            ours.extend(Shelf::new(zone, &body.rrsets).all_ours(self.fleet));
+        }
+        Ok(ours)
     }
 
     async fn publish(&self, edits: &[Edit], _hosts: &Hosts) -> Result<(), PluginError> {

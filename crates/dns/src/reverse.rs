@@ -10,6 +10,11 @@ pub(crate) fn ptr_name(address: Ipv4Addr) -> DomainName {
     reverse_name(&address.octets())
 }
 
+/// Says whether a zone maps addresses back to names.
+pub(crate) fn is_reverse(zone: &DomainName) -> bool {
+    ["in-addr.arpa", "ip6.arpa"].iter().any(|tree| zone.as_str().ends_with(&format!(".{tree}")))
+}
+
 /// Returns the reverse zone to make for an address of this network: as many whole octets as its
 /// prefix has, at most three (a zone per address is nobody's wish) and at least one.
 pub(crate) fn zone_for(address: Ipv4Addr, network: Ipv4Net) -> DomainName {
@@ -27,6 +32,13 @@ fn reverse_name(octets: &[u8]) -> DomainName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_reverse_zones() {
+        let is = |zone: &str| is_reverse(&zone.parse().unwrap());
+        assert!(is("77.10.in-addr.arpa") && is("8.b.d.0.1.0.0.2.ip6.arpa"));
+        assert!(!is("home.example.org") && !is("arpa.example.org"));
+    }
 
     #[test]
     fn cuts_zones_at_octets() {

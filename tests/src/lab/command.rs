@@ -118,6 +118,17 @@ impl Run {
         self.command.spawn().with_context(|| format!("starting `{}`", self.said))
     }
 
+    /// Starts it, with its output going to one place and what it says besides to another.
+    pub fn spawn_telling(
+        mut self,
+        out: impl Into<Stdio>,
+        said: impl Into<Stdio>,
+    ) -> Result<Running> {
+        self.command.stdin(Stdio::null()).stdout(out).stderr(said);
+        let child = self.command.spawn().with_context(|| format!("starting `{}`", self.said))?;
+        Ok(Running { child, limit: self.limit, said: self.said })
+    }
+
     /// Runs it and returns what it left, whatever its status.
     pub fn output(mut self) -> Result<Output> {
         let mut child = self
@@ -193,6 +204,46 @@ impl Run {
             bail!("`{said}` ended with status {}: {}", output.status, why.trim());
         }
         Ok(output)
+    }
+}
+
+/// A program that runs; it is killed with the value.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    limit: Duration,
+    said: String,
+}
+
+impl Running {
+    /// Returns its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal: `-INT`.
+    pub fn signal(&self, signal: &str) -> Result<()> {
+        Run::new("kill").args([signal, &self.id().to_string()]).ok().map(drop)
+    }
+
+    /// Kills it (SIGKILL) and returns whether it was still at work.
+    pub fn kill(&mut self) -> Result<bool> {
+        let at_work = self.child.try_wait().context("waiting")?.is_none();
+        self.child.kill().with_context(|| format!("killing `{}`", self.said))?;
+        self.child.wait().with_context(|| format!("waiting for `{}`", self.said))?;
+        Ok(at_work)
+    }
+
+    /// Waits for its end and returns its status.
+    pub fn wait(&mut self) -> Result<i32> {
+        wait(&mut self.child, self.limit, &self.said)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

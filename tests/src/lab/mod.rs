@@ -6,6 +6,7 @@
 
 mod access;
 pub mod command;
+mod fault;
 pub mod guest;
 mod life;
 pub mod network;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use command::Output;
 pub use command::sha256;
+pub use fault::Fault;
 pub use life::{Outcome, Zones};
 pub use powerdns::PowerDns;
 pub use prometheus::Prometheus;

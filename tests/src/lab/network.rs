@@ -53,6 +53,12 @@ pub fn connect(rack: &str, address: &str) -> Result<()> {
     inside(&["route", "add", "default", "via", GATEWAY])
 }
 
+/// Takes away the network namespace of `rack`, and with it whatever was made in it.
+pub fn disconnect(rack: &str) -> Result<()> {
+    ip(&["netns", "del", rack])?;
+    remove_link(&cable(rack))
+}
+
 /// Pulls the cable of `rack`, or puts it back.
 pub fn set_cable(rack: &str, state: Cable) -> Result<()> {
     let state = match state {
@@ -98,7 +104,7 @@ fn namespace(rack: &str) -> PathBuf {
     Path::new("/run/netns").join(rack)
 }
 
-fn cable(rack: &str) -> String {
+pub(super) fn cable(rack: &str) -> String {
     format!("lv-{rack}")
 }
 

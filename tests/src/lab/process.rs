@@ -97,6 +97,20 @@ impl Part {
     }
 }
 
+/// Returns the processes with this program in the process namespace of `first`: some daemons write over the
+/// environment that has the mark.
+pub(super) fn beside(first: Pid, program: &str) -> Vec<Pid> {
+    let space = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let inside = space(first.as_raw_nonzero().get());
+    let Ok(listing) = fs::read_dir("/proc") else { return Vec::new() };
+    let numbers = listing.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers
+        .filter(|number| inside.is_some() && space(*number) == inside)
+        .filter_map(Pid::from_raw)
+        .filter(|pid| is(*pid, Some(program)))
+        .collect()
+}
+
 /// Returns what still runs of the lab in `lab`.
 pub(super) fn processes_of(lab: &Path) -> Vec<Pid> {
     let prefix = format!("{}:", lab.display());

@@ -95,6 +95,24 @@ impl Subject {
         Ok(())
     }
 
+    /// Makes again what was on a rack.
+    pub(super) fn rebuild(&self, rack: &str) -> Result<f64> {
+        Ok(self.timed(&["rebuild", rack, "--yes"])?.1)
+    }
+
+    /// Loses the state: the fleet is as it was before its first apply, but for the lock.
+    pub(super) fn lose_state(&self) -> Result<()> {
+        let store = self.bed.path().join(".freehold");
+        for name in ["state.json", "journal.jsonl"] {
+            let path = store.join(name);
+            if path.exists() {
+                fs::remove_file(&path).with_context(|| format!("removing {name}"))?;
+            }
+        }
+        let history = store.join("history");
+        if history.exists() { fs::remove_dir_all(history).context("history") } else { Ok(()) }
+    }
+
     fn timed(&self, arguments: &[&str]) -> Result<(Output, f64)> {
         let run = self.bed.freehold(arguments).limit(Duration::from_mins(10));
         let begun = Instant::now();

@@ -6,6 +6,7 @@
 mod fleet;
 mod image;
 mod plan;
+mod rebuild;
 mod reference;
 mod vm;
 mod wide;
@@ -52,18 +53,20 @@ enum Part {
     Vm,
     /// An image sent to hosts of the lab, against ssh; fetched by one of them
     Image,
+    /// What was on a host made again on a fresh one, against the first apply of the same
+    Rebuild,
     /// A plan with nothing to do of 1,000 VMs on ten hosts of the lab, against bare reads
     Wide,
 }
 
-const ALL: [Part; 5] = [Part::Plan, Part::Lab, Part::Vm, Part::Image, Part::Wide];
+const ALL: [Part; 6] = [Part::Plan, Part::Lab, Part::Vm, Part::Image, Part::Rebuild, Part::Wide];
 
 impl Part {
     /// How many racks the lab must have for it, if it needs a lab.
     fn racks(self) -> Option<usize> {
         match self {
             Self::Plan => None,
-            Self::Lab | Self::Vm | Self::Image => Some(RACKS.len()),
+            Self::Lab | Self::Vm | Self::Image | Self::Rebuild => Some(RACKS.len()),
             Self::Wide => Some(wide::RACKS),
         }
     }
@@ -134,6 +137,9 @@ fn in_the_lab(racks: usize, parts: &[Part], arguments: &Arguments) -> Result<Vec
         }
         if parts.contains(&Part::Image) {
             rows.extend(image::measure(&lab, arguments.rounds)?);
+        }
+        if parts.contains(&Part::Rebuild) {
+            rows.extend(rebuild::measure(&lab, arguments.rounds)?);
         }
         if parts.contains(&Part::Wide) {
             rows.extend(wide::measure(&lab, arguments.rounds)?);

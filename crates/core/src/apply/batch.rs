@@ -118,7 +118,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::Inventory,
+        model::{EditKey, Inventory},
         plugins::{PluginError, Proposal, Published as Known},
     };
 
@@ -139,6 +139,10 @@ mod tests {
             _: &Hosts,
         ) -> Result<Proposal, PluginError> {
             Ok(Proposal::default())
+        }
+
+        async fn ours(&self, _: &Hosts) -> Result<Vec<(EditKey, Vec<String>)>, PluginError> {
+            Ok(Vec::new())
         }
 
         async fn publish(&self, _: &[Edit], _: &Hosts) -> Result<(), PluginError> {

@@ -17,7 +17,7 @@ mod schedule;
 pub use audit::Audit;
 pub use failure::{Failure, FailureKind, causes_of};
 pub use look::{Looked, Onlook, look};
-pub use prepare::{Connect, Reached, propose, reach};
+pub use prepare::{Connect, Reached, propose, published, reach};
 pub use ready::await_ready;
 pub use restore::kept_domain;
 pub use run::{Interrupt, Report, Run, SHUTDOWN};

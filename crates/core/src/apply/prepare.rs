@@ -53,12 +53,7 @@ pub async fn propose(
             Ok(proposal) => {
                 proposals.present.extend(gone(&plugin, &proposal, published));
                 proposals.edits.extend(proposal.edits);
-                let present = proposal.present.into_iter().map(|(key, values)| Fact::Published {
-                    plugin: plugin.clone(),
-                    key,
-                    values,
-                });
-                proposals.present.extend(present);
+                proposals.present.extend(facts(&plugin, proposal.present));
                 let refused = proposal.refused.iter().map(|error| trouble(&plugin, error));
                 proposals.refused.extend(refused);
             }
@@ -70,6 +65,29 @@ pub async fn propose(
         }
     }
     proposals
+}
+
+/// Asks all plugins at once what of ours is there, wanted or not: [`Proposals::present`] says it.
+pub async fn published(plugins: &[Arc<dyn Plugin>], hosts: &Hosts) -> Proposals {
+    let asked = plugins
+        .iter()
+        .map(|plugin| async move { (plugin.name().to_owned(), plugin.ours(hosts).await) });
+    let mut proposals = Proposals::default();
+    for (plugin, answer) in join_all(asked).await {
+        match answer {
+            Ok(ours) => proposals.present.extend(facts(&plugin, ours)),
+            Err(error) => proposals.down.push(trouble(&plugin, &error)),
+        }
+    }
+    proposals
+}
+
+fn facts(plugin: &str, there: Vec<(EditKey, Vec<String>)>) -> impl Iterator<Item = Fact> {
+    there.into_iter().map(move |(key, values)| Fact::Published {
+        plugin: plugin.to_owned(),
+        key,
+        values,
+    })
 }
 
 /// What was published, is not there and nobody wants back: a run was killed after taking it away.

@@ -2,7 +2,7 @@
 
 use super::{
     card::refuse_other_daemon,
-    libvirt::{PoolState, RawDomain},
+    libvirt::{Offer, PoolState, RawDomain},
     listing::{self, CHANGED, Listing, NO_DIRECTORY, NO_FIND},
     real::RealHost,
     ssh::Stdin,
@@ -13,12 +13,12 @@ use crate::model::{DomainView, HostView, PoolView};
 impl RealHost {
     /// Reads everything at the same time; a part that fails spoils the whole.
     pub(super) async fn look(&self, bridges: &[String]) -> Result<HostView, Trouble> {
-        let (listing, pool, domains, networks, kvm) = tokio::try_join!(
+        let (listing, pool, domains, networks, offer) = tokio::try_join!(
             self.list(bridges),
             self.libvirt.pool(),
             self.libvirt.domains(),
             self.libvirt.networks(),
-            self.libvirt.offers_kvm(),
+            self.libvirt.offer(),
         )?;
         if let Ok(Listing { card: Some(card), .. }) = &listing {
             refuse_other_daemon(card, self.mode, &self.pool)?;
@@ -37,7 +37,8 @@ impl RealHost {
         // On a thread of its own: whoever reads many hosts reads them on one.
         let shaped = tokio::task::spawn_blocking(move || {
             let domains = views(&domains, pool.as_ref())?;
-            Ok(HostView { kvm, pool, networks, domains, bridges: found })
+            let Offer { kvm, memory } = offer;
+            Ok(HostView { kvm, memory, pool, networks, domains, bridges: found })
         });
         shaped.await.map_err(Trouble::failed)?
     }

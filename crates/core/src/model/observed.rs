@@ -28,6 +28,9 @@ pub enum Seen {
 pub struct HostView {
     /// Whether libvirt offers KVM for x86-64 guests.
     pub kvm: bool,
+    /// Its memory; nothing where libvirt does not say.
+    #[serde(default)]
+    pub memory: Size,
     /// Our pool; `None` when libvirt has no pool of ours.
     pub pool: Option<PoolView>,
     /// Networks libvirt knows, ours and others'.

@@ -180,6 +180,13 @@ pub enum Reason {
     NotDeclared,
     /// The command line asks for it by name.
     Asked,
+    /// It was made again on another host.
+    OldCopy {
+        /// Which incarnation this is.
+        incarnation: u32,
+        /// Where it lives now.
+        lives_on: HostName,
+    },
 }
 
 impl Reason {
@@ -203,6 +210,7 @@ impl Reason {
             Self::Autostart(_) => "autostart",
             Self::NotDeclared => "not-declared",
             Self::Asked => "asked",
+            Self::OldCopy { .. } => "old-copy",
         }
     }
 }
@@ -229,6 +237,9 @@ impl fmt::Display for Reason {
             Self::Keep(disk) => write!(f, "disk {disk}: keep = true"),
             Self::NotDeclared => f.write_str("no longer declared"),
             Self::Asked => f.write_str("asked for"),
+            Self::OldCopy { incarnation, lives_on } => {
+                write!(f, "old copy, incarnation {incarnation}: it lives on {lives_on}")
+            }
         }
     }
 }
@@ -267,6 +278,8 @@ pub enum Work {
     VmAdopted(Box<VmWork>),
     /// Remove a VM.
     VmGone(Box<VmRemoval>),
+    /// Remove what is left of a VM that was made again on another host.
+    CopyGone(Box<VmRemoval>),
     /// Bring a VM back from the trash.
     VmRestored(Box<VmRestoral>),
     /// Bring a disk back from the trash.

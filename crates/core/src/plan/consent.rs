@@ -147,7 +147,8 @@ impl Plan {
 }
 
 fn is_vanishing(change: &Change) -> bool {
-    change.action == Action::Remove && change.reasons.contains(&Reason::NotDeclared)
+    let gone = change.action == Action::Remove && change.reasons.contains(&Reason::NotDeclared);
+    gone && is_vm_or_network(&change.object)
 }
 
 fn is_vm_or_network(object: &Object) -> bool {

@@ -9,6 +9,7 @@ use super::{
     adopt::adoption,
     image_spec,
     placed::Placed,
+    recover::has_unknown,
     removal::{is_protected, removal_of},
     settled::settled,
     trash::{may_come, trash_on, unfinished_restore},
@@ -120,6 +121,9 @@ impl HostDraft<'_> {
             Goal::Prune => return self.prune(),
             _ => {}
         }
+        if matches!(self.world.goal, Goal::Converge | Goal::Destroy(_)) {
+            self.remove_copies();
+        }
         if self.world.goal.is_to_make() {
             let held_networks = self.compare_networks();
             self.compare_vms(&held_networks);
@@ -144,7 +148,14 @@ impl HostDraft<'_> {
         if let Some(other) = card.and_then(|card| self.same_machine(card)) {
             return Some(Withheld::SameMachine(other.clone()));
         }
-        let known = known?;
+        let Some(known) = known else {
+            // Taken for a new one, what it has would be made again beside it. One VM at a time is
+            // taken in by name.
+            let adopts = matches!(self.world.goal, Goal::Adopt { .. });
+            let (snapshot, here) = (self.world.snapshot, &self.host.name);
+            let lost = !adopts && has_unknown(self.view, here, snapshot);
+            return lost.then_some(Withheld::StateLost);
+        };
         // The card is claimed before it is written: a host without one and without anything of
         // ours is one where the run ended in between.
         let begun = self.had_objects();

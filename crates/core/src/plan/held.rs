@@ -41,6 +41,8 @@ pub enum Withheld {
         /// The serial of the state.
         state: u64,
     },
+    /// The host has objects of this fleet, and the state knows nothing of the host.
+    StateLost,
     /// Our pool is there and does not run: its directory may not be mounted.
     PoolInactive(String),
     /// The bridge of a network is missing on the host.
@@ -180,6 +182,9 @@ impl Withheld {
             Self::OldState { .. } => {
                 "is .freehold/ an old copy? put the newest one back before you apply".into()
             }
+            Self::StateLost => {
+                "was .freehold/ lost? put it back, or make it again: freehold recover".into()
+            }
             Self::PoolInactive(path) => {
                 format!("mount {path}, then `virsh pool-start freehold` on the host")
             }
@@ -218,7 +223,8 @@ impl Withheld {
             Self::Unprotect(vm) => format!("if that is meant: --unprotect {vm}"),
             Self::Foreign(_) => "rename the VM or network, or remove the other one by hand".into(),
             Self::NotInState(_) => {
-                "was .freehold/ lost? put it back before you apply; nothing is touched".into()
+                "is freehold.lock the newest one? put it back; or take it in: freehold adopt NAME"
+                    .into()
             }
             Self::NotInIndex(_) => {
                 "was freehold-host.json put back from an old copy? add the volume to its list once \
@@ -246,6 +252,7 @@ impl Withheld {
             Self::Stranger(_) => "stranger",
             Self::SameMachine(_) => "same-machine",
             Self::OldState { .. } => "old-state",
+            Self::StateLost => "state-lost",
             Self::PoolInactive(_) => "pool-inactive",
             Self::NoBridge(_) => "no-bridge",
             Self::MarkLost { .. } => "mark-lost",
@@ -299,6 +306,9 @@ impl fmt::Display for Withheld {
             Self::SameMachine(other) => write!(f, "it shows the same card as host {other}"),
             Self::OldState { card, state } => {
                 write!(f, "its card knows serial {card} of this fleet, the state is at {state}")
+            }
+            Self::StateLost => {
+                f.write_str("it has objects of this fleet, and the state does not know it")
             }
             Self::PoolInactive(path) => write!(f, "pool freehold at {path} does not run"),
             Self::NoBridge(bridge) => write!(f, "no bridge {bridge} on the host"),

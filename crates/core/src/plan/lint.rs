@@ -14,7 +14,7 @@ use super::{
     trash::of_trash,
 };
 use crate::{
-    model::{DomainView, HostName, Seen, VmName, seed_prefix},
+    model::{DomainView, HostName, Seen, VmName, seed_prefix, volume_prefix},
     state::{DiskRecord, VmRecord},
 };
 
@@ -98,6 +98,9 @@ impl Plan {
             if let Some(work) = change.making() {
                 let known = Known::of(world, &vms, &change.host, work.spec.uuid);
                 broken.extend(of_making(world, change, work, known));
+            }
+            if let Work::CopyGone(removal) = &change.work {
+                broken.extend(of_copy(world, change, removal));
             }
             broken.extend(of_touch(world, change));
             broken.extend(of_trash(world, change));
@@ -193,13 +196,41 @@ fn of_removal(
     }
     let trashed = removal.trash.iter();
     broken.extend(trashed.filter_map(|(volume, _)| known.loses(world, change, volume)));
+    broken.extend(destroyed(world, removal));
+    broken
+}
+
+/// An old copy is one that the state knows in a later incarnation on another host; what is destroyed
+/// of it is its seed.
+fn of_copy(world: &World<'_>, change: &Change, removal: &VmRemoval) -> Vec<Broken> {
+    let decided = world.snapshot.decisions.vms.values();
+    let mut living = decided.filter(|decision| decision.uuid == removal.uuid);
+    let found = match world.observed.get(&change.host) {
+        Some(Seen::Whole(view)) => view.domains.iter().find(|one| one.uuid == removal.uuid),
+        _ => None,
+    };
+    let mark = found.and_then(|found| found.mark.as_ref());
+    let is_old = mark.filter(|mark| mark.fleet == world.fleet.id).is_some_and(|mark| {
+        living.any(|it| it.host != change.host && it.incarnation > mark.incarnation)
+    });
+    let mut broken = Vec::new();
+    if !is_old {
+        broken.push(foreign(change, format!("the domain with UUID {}", removal.uuid)));
+    }
+    let own = volume_prefix(world.fleet.id, removal.uuid);
+    let strange = removal.trash.iter().filter(|(volume, _)| !volume.starts_with(&own));
+    broken.extend(strange.map(|(volume, _)| foreign(change, format!("volume {volume}"))));
+    broken.extend(destroyed(world, removal));
+    broken
+}
+
+/// What of a removal is no seed, and would be destroyed.
+fn destroyed(world: &World<'_>, removal: &VmRemoval) -> Vec<Broken> {
     let prefix = seed_prefix(world.fleet.id, removal.uuid);
     let destroyed = removal.discard.iter().filter(|volume| !volume.starts_with(&prefix));
-    broken.extend(
-        destroyed
-            .map(|volume| Broken::Destroyed { vm: removal.vm.clone(), volume: volume.clone() }),
-    );
-    broken
+    let broken = destroyed
+        .map(|volume| Broken::Destroyed { vm: removal.vm.clone(), volume: volume.clone() });
+    broken.collect()
 }
 
 /// What is made or changed keeps what was promised of it.

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Act, Change, Detached, Object, Plan, Step, VmWork, Work, World};
+use super::{Act, Change, Detached, Object, Plan, Step, VmRemoval, VmWork, Work, World};
 use crate::{
-    model::{Edit, HostCard, HostName, NetworkName, Ours, VmName},
+    model::{Edit, HostCard, HostName, NetworkName, Ours, Seen, VmName},
     state::Fact,
 };
 
@@ -100,6 +100,12 @@ impl Order<'_> {
         }
         let mut removed = Vec::new();
         for change in changes {
+            if let Work::CopyGone(removal) = &change.work {
+                let gone = self.remove_copy(removal, &mut ground);
+                ground.base.extend(gone);
+            }
+        }
+        for change in changes {
             match &change.work {
                 Work::Vm(work) => self.make_vm(work, &mut ground, fleet_wide),
                 Work::VmAnew(removal, work) => {
@@ -139,8 +145,24 @@ impl Order<'_> {
         let card = self.card_with(host, added);
         let id = card.host;
         let step = self.on(host, Act::WriteCard { fleet: self.plan.fleet, card }, &pool);
-        self.steps[step].claims = vec![Fact::Host { host: host.clone(), id }];
+        let fact = vec![Fact::Host { host: host.clone(), id }];
+        // A card that a lost state wrote may tell of later runs than ours. It is known once it tells of
+        // this one: known before, it would show this state to be an old copy.
+        if self.meets_a_later_card(host) {
+            self.steps[step].settles = fact;
+        } else {
+            self.steps[step].claims = fact;
+        }
         ground.base = vec![step];
+    }
+
+    /// Says whether a host that the state does not know has a card that knows later runs.
+    fn meets_a_later_card(&self, host: &HostName) -> bool {
+        let Some(Seen::Whole(view)) = self.world.observed.get(host) else { return false };
+        let card = view.pool.as_ref().and_then(|pool| pool.card.as_ref());
+        let run = card.and_then(|card| card.fleets.get(&self.plan.fleet.to_string()));
+        let later = run.is_some_and(|run| *run > self.plan.serial);
+        later && !self.world.snapshot.hosts.contains_key(host)
     }
 
     pub(super) fn card_with(&self, host: &HostName, added: Vec<String>) -> HostCard {
@@ -239,12 +261,18 @@ fn volumes_added(change: &Change) -> Vec<String> {
     if let Some(work) = change.making() {
         added.extend(volumes_made(work, matches!(change.work, Work::VmAdopted(_))));
     }
-    if let Some(removal) = change.removal() {
-        added.extend(removal.seen.iter().map(|_| removal.xml.clone()));
-        let moved = removal.trash.iter().chain(&removal.nvram);
-        added.extend(moved.flat_map(|(from, to)| [from.clone(), to.clone()]));
+    if let Work::CopyGone(removal) = &change.work {
+        added.extend(volumes_away(removal));
     }
+    added.extend(change.removal().into_iter().flat_map(volumes_away));
     added
+}
+
+/// Returns the names of what goes to the trash, before and after: a kill may leave it under either.
+fn volumes_away(removal: &VmRemoval) -> Vec<String> {
+    let xml = removal.seen.iter().map(|_| removal.xml.clone());
+    let moved = removal.trash.iter().chain(&removal.nvram);
+    xml.chain(moved.flat_map(|(from, to)| [from.clone(), to.clone()])).collect()
 }
 
 /// Returns both names of what comes back from the trash: a kill may leave it under either.

@@ -135,6 +135,24 @@ impl Order<'_> {
         Some(Fact::Vm { vm, record: vm_record(wanted, work), decision })
     }
 
+    /// Takes away what is left of a VM that lives elsewhere: the state knows nothing of it, and what
+    /// is published is about the other one.
+    pub(super) fn remove_copy(
+        &mut self,
+        removal: &VmRemoval,
+        ground: &mut Ground<'_>,
+    ) -> Vec<usize> {
+        let mut chain =
+            Chain { order: self, host: ground.host, vm: &removal.vm, claims: Vec::new() };
+        let first = chain.order.steps.len();
+        let gone = taken_apart(&mut chain, removal, &ground.base, &[]);
+        for step in &mut self.steps[first..] {
+            step.settles.clear();
+        }
+        ground.written.extend(&gone);
+        gone
+    }
+
     pub(super) fn remove_vm(&mut self, removal: &VmRemoval, ground: &mut Ground<'_>) -> usize {
         let taken_away = self.publish(Some(&removal.vm), &[], &[]);
         let claims = vec![Fact::VmMade { vm: removal.vm.clone(), made: false }];

@@ -23,7 +23,7 @@ pub(super) struct Placed<'a> {
 }
 
 /// Returns every host that was read.
-fn read(observed: &Observed) -> impl Iterator<Item = (&HostName, &HostView)> {
+pub(super) fn read(observed: &Observed) -> impl Iterator<Item = (&HostName, &HostView)> {
     observed.iter().filter_map(|(host, seen)| match seen {
         Seen::Whole(view) => Some((host, &**view)),
         Seen::Unreachable(_) => None,

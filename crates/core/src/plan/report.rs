@@ -91,7 +91,7 @@ fn change_line(change: &Change) -> String {
             }
             return line;
         }
-        Work::VmGone(removal) | Work::VmAnew(removal, _) => {
+        Work::VmGone(removal) | Work::VmAnew(removal, _) | Work::CopyGone(removal) => {
             line += &format!(": {} to the trash", counted(removal.trash.len(), "disk"));
             if !removal.kept.is_empty() {
                 line += &format!(", {} kept", removal.kept.len());

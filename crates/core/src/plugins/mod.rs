@@ -36,6 +36,10 @@ pub trait Plugin: Send + Sync + fmt::Debug {
         hosts: &Hosts,
     ) -> Result<Proposal, PluginError>;
 
+    /// Returns everything that is there and bears our mark, wanted or not. Read-only; for a state that
+    /// is made again.
+    async fn ours(&self, hosts: &Hosts) -> Result<Vec<(EditKey, Vec<String>)>, PluginError>;
+
     /// Makes these edits, atomically where the server can. All of them belong to this plugin.
     async fn publish(&self, edits: &[Edit], hosts: &Hosts) -> Result<(), PluginError>;
 

@@ -56,9 +56,13 @@ impl State {
     async fn read_once(&self) -> Result<Snapshot, StateError> {
         let place = self.store.place();
         let mut reading = self.store.open().await?;
-        let known = Ledger { place, fleet: self.fleet }.read(&mut *reading).await?;
+        let known = self.ledger().read(&mut *reading).await?;
         self.run.is(known.journal.and_then(|journal| replay::serial_of(place, &journal)));
         Ok(known.snapshot)
+    }
+
+    pub(super) fn ledger(&self) -> Ledger<'_> {
+        Ledger { place: self.store.place(), fleet: self.fleet }
     }
 
     /// Takes the lock and reads the state. `command` is what others are told runs here.

@@ -101,6 +101,14 @@ pub enum StateError {
         /// What the user can do.
         hint: String,
     },
+    /// A state that is to be made again is there.
+    #[error("{} is there, with serial {serial}", path.display())]
+    There {
+        /// The file.
+        path: PathBuf,
+        /// Its serial.
+        serial: u64,
+    },
     /// A store that is elsewhere did not do what it was asked.
     #[error("cannot {act} the state in {place}")]
     Store {
@@ -202,6 +210,11 @@ impl StateError {
                 "make room on the disk of .freehold/, then run this again: nothing was done \
                       yet"
                 .into(),
+            ),
+            Self::There { .. } => Some(
+                "nothing was lost, and it knows every host; to begin anew all the same, move it \
+                 away first"
+                    .into(),
             ),
             Self::Store { hint, .. } => hint.clone(),
             Self::Superseded { .. } => Some(

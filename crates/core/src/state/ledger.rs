@@ -9,6 +9,9 @@ use super::{
 };
 use crate::model::FleetId;
 
+/// What the user can do where not even a copy is left.
+const LOST: &str = "put your backup back, or make it again from lock and hosts: freehold recover";
+
 /// Reads the state of one fleet from one store.
 pub(super) struct Ledger<'a> {
     pub(super) place: &'a Place,
@@ -70,10 +73,7 @@ impl Ledger<'_> {
                     Ok(Some(copy)) => {
                         format!("put the newest good copy back: {}", self.place.mv_and_cp(copy))
                     }
-                    Ok(None) => {
-                        let aside = self.place.mv(Part::State);
-                        format!("keep it aside: {aside}\nthen put your backup back")
-                    }
+                    Ok(None) => LOST.to_owned(),
                     Err(error) => return error,
                 };
                 StateError::Damaged { path, why, hint }
@@ -100,7 +100,7 @@ impl Ledger<'_> {
             None => Ok(()),
             Some(rest) => damaged(
                 format!("it is missing, yet {} is there", self.place.part(rest).display()),
-                format!("put your backup back; or, to begin anew: {}", self.place.mv(rest)),
+                LOST.to_owned(),
             ),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Knows files and formats; must not know hosts, plans or the terminal. Holds no secret.
 
+mod anew;
 mod aside;
 mod atomic;
 mod bytes;
@@ -30,6 +31,7 @@ mod wire;
 #[cfg(test)]
 mod damage_tests;
 
+pub use anew::Anew;
 pub use atomic::replace_file;
 pub use clash::{Claim, Clash};
 pub use database::DatabaseStore;

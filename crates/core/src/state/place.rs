@@ -58,6 +58,11 @@ impl Part {
 }
 
 impl Place {
+    /// Returns what the state is called.
+    pub(super) fn state(&self) -> PathBuf {
+        self.part(Part::State)
+    }
+
     /// Returns what a part is called; on this machine that is its path.
     pub(super) fn part(&self, part: Part) -> PathBuf {
         match self {

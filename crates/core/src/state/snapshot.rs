@@ -148,6 +148,9 @@ impl Snapshot {
             Fact::NetworkGone { host, network } => {
                 if let Some(networks) = self.networks.get_mut(host) {
                     networks.remove(network);
+                    if networks.is_empty() {
+                        self.networks.remove(host);
+                    }
                 }
             }
             Fact::Vm { vm, record, decision } => self.begin_vm(vm, record, decision),

@@ -28,6 +28,27 @@ impl Bed {
         assert!(plan.held.is_empty(), "{context}: held:\n{}", plan.text());
         self.check_all(context, BTreeSet::new());
         self.check_verified(context).await;
+        self.check_recovered(context).await;
+    }
+
+    /// A state that is lost now can be made again.
+    async fn check_recovered(&self, context: &str) {
+        let (mut lost, made) = (self.snapshot(), self.recovered().await);
+        // Which VMs were waited for is not to be seen, and nobody waits any more.
+        lost.vms.values_mut().for_each(|record| record.unready = false);
+        // A run that was killed before its end may not have said whose keys it gave.
+        lost.decisions.identity =
+            lost.decisions.identity.or_else(|| made.decisions.identity.clone());
+        assert!(made.serial <= lost.serial, "{context}: {} of {}", made.serial, lost.serial);
+        let (lineage, serial) = (lost.lineage, lost.serial);
+        let (made, lost) =
+            (format!("{:#?}", Snapshot { lineage, serial, ..made }), format!("{lost:#?}"));
+        let only = |one: &str, other: &str| {
+            let lines = one.lines().filter(|line| !other.contains(line));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let (more, less) = (only(&made, &lost), only(&lost, &made));
+        assert!(made == lost, "{context}: made again it has\n{more}\nand lacks\n{less}");
     }
 
     /// What was just applied is what is there, and everywhere.

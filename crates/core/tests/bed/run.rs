@@ -3,14 +3,14 @@
 use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use freehold_core::{
-    apply::{Reached, Report, Run, propose, reach},
+    apply::{Reached, Report, Run, propose, published, reach},
     events::{Event, Listener, Silence},
     host::Host,
     model::{self, Fleet, HostName, VmName},
-    plan::{Consent, Goal, Plan, PlanProblem, Scope, Withheld, World, decide, draft},
+    plan::{Consent, Goal, Plan, PlanProblem, Scope, Withheld, World, decide, draft, recover},
     plugins::Plugin,
     seed::Guests,
-    state::{Decisions, Fact, Session, Snapshot},
+    state::{Decisions, Fact, Session, Snapshot, State},
 };
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -184,6 +184,23 @@ impl Bed {
         let vms = vms.map(|vms| vms.iter().map(|name| vm(name)).collect());
         // The number was asked for once.
         self.run(Goal::Destroy(vms), &all()).await
+    }
+
+    /// Returns the state that lock, hosts and server are the outcome of.
+    pub(crate) async fn recovered(&self) -> Snapshot {
+        let fleet = self.fleet();
+        let reached = self.reach(&fleet).await;
+        let published = published(&self.plugins(), &reached.hosts).await;
+        assert!(published.down.is_empty(), "{:?}", published.down);
+        recover(&fleet, &self.decided(), &reached.observed, &published.present)
+    }
+
+    /// Makes a state that was lost again, as `recover` does.
+    pub(crate) async fn make_state_again(&self, context: &str) {
+        let state = State::of(Arc::new(self.store()), self.fleet().id);
+        let anew = state.lock_anew("test").await.unwrap_or_else(|why| panic!("{context}: {why}"));
+        let made = self.recovered().await;
+        anew.write(made).await.unwrap();
     }
 
     /// Stops managing a VM.

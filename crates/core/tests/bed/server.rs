@@ -233,6 +233,13 @@ impl Plugin for Server {
         Ok(proposal)
     }
 
+    async fn ours(&self, _: &Hosts) -> Result<Vec<(EditKey, Vec<String>)>, PluginError> {
+        self.answers("read")?;
+        let inner = self.inner();
+        let ours = inner.records.iter().filter(|(_, record)| record.vm.is_some());
+        Ok(ours.map(|(name, record)| (Self::key(name), record.values.clone())).collect())
+    }
+
     async fn publish(&self, edits: &[Edit], _: &Hosts) -> Result<(), PluginError> {
         let trick = self.fate.before().await;
         let seen = self.fate.witness().map(|witness| witness.look_at_records(self.records()));

@@ -105,3 +105,26 @@ async fn a_domain_that_runs_and_is_not_defined_is_left_alone() {
         bed.converges(2, "once it is defined").await;
     }
 }
+
+#[tokio::test]
+async fn a_new_state_killed_at_its_first_card_goes_on_where_cards_know_later_runs() {
+    let base = Bed::new(&Text::new(1, vec![VmText::new("web")]));
+    for _ in 0..3 {
+        base.converges(2, "before").await;
+        assert_eq!(base.destroy(None).await.exit(), Exit::Done);
+    }
+    base.lose_state();
+    for trick in [
+        Trick::KillBeforeIntent,
+        Trick::KillBefore,
+        Trick::KillAfter,
+        Trick::KillAndLoseOutcomes,
+        Trick::LostRequest,
+        Trick::LostReply,
+    ] {
+        let bed = base.fork();
+        bed.fate.spoil(0, trick);
+        assert_ne!(bed.apply(&all()).await.exit(), Exit::Done);
+        bed.converges(2, &format!("{trick:?}")).await;
+    }
+}

@@ -84,6 +84,8 @@ async fn a_fresh_clone_knows_what_was_forgotten() {
     bed.write(&Text::new(1, Vec::new()));
     assert_eq!(bed.apply(&all()).await.exit(), Exit::Done, "its name is let go of");
     bed.lose_state();
+    assert_eq!(bed.apply(&all()).await.exit(), Exit::Part, "something of this fleet is there");
+    bed.make_state_again("lost").await;
     assert_eq!(bed.apply(&all()).await.exit(), Exit::Done);
     assert!(bed.decided().vms[&vm("web")].forgotten, "a run without the state keeps it");
     bed.lose_state();

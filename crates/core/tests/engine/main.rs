@@ -23,6 +23,8 @@ mod outside;
 mod promises;
 mod random;
 mod ready;
+mod rebuild;
+mod recover;
 mod removal;
 mod saved;
 mod secrets;

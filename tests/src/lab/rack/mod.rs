@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal};
 
+use super::Fault;
 use super::command::{Output, Run};
 use super::network::{self, Cable};
 use super::process::{self, Part};
@@ -90,6 +91,11 @@ impl Rack {
     /// Lays out its files, network and namespaces and starts its daemons.
     pub fn start(&self) -> Result<()> {
         files::lay_out(self).with_context(|| format!("laying out {}", self.spec.name))?;
+        self.boot()
+    }
+
+    /// Starts it as it lies there: its network, its namespaces, its daemons.
+    pub fn boot(&self) -> Result<()> {
         network::connect(self.spec.name, self.spec.address)?;
         let dir = self.dir();
         let script = dir.join("inside.sh");
@@ -150,6 +156,28 @@ impl Rack {
     /// Kills libvirtd; the rack starts it again within a second, guests live on.
     pub fn crash_libvirtd(&self) {
         process::signal(&self.part.processes(Some("libvirtd")), Signal::KILL);
+    }
+
+    /// Takes its power away: everything in it dies at once, guests too, and its disk stays.
+    pub fn crash(&self) -> Result<()> {
+        self.part.kill()?;
+        network::disconnect(self.spec.name)
+    }
+
+    /// Kills its sshd with all its sessions; the rack starts it again within a second.
+    pub fn kill_sshd(&self) -> Result<()> {
+        process::signal(&process::beside(self.inside()?, "sshd"), Signal::KILL);
+        Ok(())
+    }
+
+    /// Drops what is sent to its sshd.
+    pub fn drop_packets(&self) -> Result<Fault> {
+        Fault::drops(self.spec.name)
+    }
+
+    /// Lets no more than this arrive: `2mbit`.
+    pub fn thin_wire(&self, rate: &str) -> Result<Fault> {
+        Fault::thins(self.spec.name, rate)
     }
 
     /// Pulls its network cable.

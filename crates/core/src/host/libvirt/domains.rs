@@ -12,7 +12,7 @@ use super::{
     domain_shape::{fingerprint, has_tpm_state},
     domain_xml::domain_xml,
     found,
-    inspect::has_kvm,
+    inspect::{Offer, offer},
     raw_domain::state_of,
     xml,
 };
@@ -170,14 +170,9 @@ impl Libvirt {
         .await
     }
 
-    /// Says whether libvirt offers KVM for x86-64 guests.
-    pub(crate) async fn offers_kvm(&self) -> Result<bool, Trouble> {
-        self.read(|connect| {
-            let capabilities = connect.capabilities()?;
-            let document = xml::parsed(&capabilities)?;
-            Ok(has_kvm(document.root_element()))
-        })
-        .await
+    /// Returns what guests are offered.
+    pub(crate) async fn offer(&self) -> Result<Offer, Trouble> {
+        self.read(|connect| Ok(offer(&connect.capabilities()?)?)).await
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     found, has_code,
     xml::{self, tag},
 };
-use crate::host::trouble::Trouble;
+use crate::{host::trouble::Trouble, model::Size};
 
 /// What a libvirt says of itself and of its host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +30,15 @@ pub(crate) struct Capabilities {
     pub(crate) confined_by: Vec<String>,
     /// The user and group that QEMU runs as.
     pub(crate) qemu: Option<(u32, u32)>,
+}
+
+/// What a host offers its guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Offer {
+    /// KVM, for x86-64.
+    pub(crate) kvm: bool,
+    /// All the memory there is; nothing where libvirt does not say.
+    pub(crate) memory: Size,
 }
 
 /// What became of the guest.
@@ -153,8 +162,21 @@ fn capabilities(text: &str) -> Result<Capabilities, CallError> {
     Ok(found)
 }
 
+/// Reads what libvirt's capabilities offer guests.
+pub(super) fn offer(text: &str) -> Result<Offer, CallError> {
+    let document = xml::parsed(text)?;
+    let root = document.root_element();
+    let topology = xml::child(root, "host").and_then(|host| xml::child(host, "topology"));
+    let cells = topology.and_then(|topology| xml::child(topology, "cells"));
+    let cells = cells.iter().flat_map(|cells| xml::children(*cells, "cell"));
+    // Always in KiB (`virCapabilitiesHostNUMAFormat`).
+    let kib =
+        cells.filter_map(|cell| xml::child(cell, "memory")?.text()?.trim().parse::<u64>().ok());
+    Ok(Offer { kvm: has_kvm(root), memory: Size::from_bytes(kib.sum::<u64>() << 10) })
+}
+
 /// Says whether libvirt offers KVM for x86-64 guests.
-pub(super) fn has_kvm(capabilities: Node<'_, '_>) -> bool {
+fn has_kvm(capabilities: Node<'_, '_>) -> bool {
     x86_guests(capabilities).any(|arch| {
         xml::children(arch, "domain").any(|domain| domain.attribute("type") == Some("kvm"))
     })
@@ -199,6 +221,16 @@ mod tests {
         let other = text.replace("x86_64", "aarch64").replace("apparmor", "none");
         let found = capabilities(&other).unwrap();
         assert_eq!((found.x86, found.kvm, found.confined_by.len()), (false, false, 0));
+    }
+
+    #[test]
+    fn reads_what_guests_are_offered() {
+        let text = "<capabilities><host><topology><cells num='2'>\
+            <cell id='0'><memory unit='KiB'>1024</memory></cell>\
+            <cell id='1'><memory unit='KiB'>2048</memory></cell></cells></topology></host>\
+            <guest><arch name='x86_64'><domain type='kvm'/></arch></guest></capabilities>";
+        assert_eq!(offer(text).unwrap(), Offer { kvm: true, memory: Size::from_mib(3) });
+        assert_eq!(offer("<capabilities/>").unwrap(), Offer::default());
     }
 
     #[test]

@@ -42,7 +42,7 @@ use self::lines::{Line, Lines};
 pub(crate) use self::{
     console::OpenConsole,
     domain_xml::console_file,
-    inspect::{Capabilities, TinyGuest},
+    inspect::{Capabilities, Offer, TinyGuest},
     kept::kept_domain,
     opening::version_text,
     raw_domain::RawDomain,

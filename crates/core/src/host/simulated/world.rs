@@ -136,6 +136,7 @@ impl World {
         });
         HostView {
             kvm: self.kvm,
+            memory: Size::from_mib(64 << 10),
             pool,
             networks: networks.collect(),
             domains: self.domains.values().map(|domain| self.domain_view(domain)).collect(),

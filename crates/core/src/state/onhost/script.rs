@@ -135,6 +135,12 @@ pub(super) const SCRIPT: &str = r#"
             mv -T -- "$d/moved.new" "$d/moved" && mv -T -- "$s" "$s.$t" &&
             if [ -e "$j" ]; then mv -T -- "$j" "$j.$t"; fi && sync -- "$d";
           } 2>&1 ); then echo ok; else fail "$why"; fi;;
+        aside)
+          why=;
+          for f in "$j" "$h" "$s"; do
+            if [ -e "$f" ]; then why=$(mv -T -- "$f" "$f.damaged-$a" 2>&1) || break; fi;
+          done;
+          if [ -z "$why" ]; then sync -- "$d"; echo ok; else fail "$why"; fi;;
         *) exit 0;;
       esac;
     done

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use freehold_core::{
-    host::simulated::SimulatedHost,
+    host::simulated::{SimulatedHost, World},
     model::{Mac, NetworkName, VmName},
     state::{Snapshot, VmDecision},
 };
@@ -23,6 +23,17 @@ fn claim<'a, K: Ord + Copy + std::fmt::Debug>(
     }
 }
 
+/// Returns the last incarnation there is of each domain: an earlier one is an old copy, on a host
+/// that was given up.
+fn last_incarnations<'a>(worlds: impl Iterator<Item = &'a World>) -> BTreeMap<Uuid, u32> {
+    let mut last: BTreeMap<Uuid, u32> = BTreeMap::new();
+    for domain in worlds.flat_map(|world| world.domains.values()) {
+        let known = last.entry(domain.spec.uuid).or_default();
+        *known = domain.spec.mark.incarnation.max(*known);
+    }
+    last
+}
+
 impl Witness {
     /// Every name, UUID, MAC, address and volume of ours belongs to one domain at most.
     pub(super) fn one_owner(&self) -> Result<(), String> {
@@ -30,11 +41,12 @@ impl Witness {
         let mut names: BTreeMap<&str, &str> = BTreeMap::new();
         let mut uuids: BTreeMap<Uuid, &str> = BTreeMap::new();
         let mut macs: BTreeMap<Mac, &str> = BTreeMap::new();
+        let last = last_incarnations(worlds.iter().map(|world| &**world));
         for world in &worlds {
             let mut volumes: BTreeMap<&str, &str> = BTreeMap::new();
             for (uuid, domain) in &world.domains {
                 let (spec, owner) = (&domain.spec, domain.spec.name.as_str());
-                if spec.mark.fleet != self.fleet {
+                if spec.mark.fleet != self.fleet || spec.mark.incarnation < last[uuid] {
                     continue;
                 }
                 claim(&mut names, &spec.mark.name, owner)?;
@@ -56,8 +68,11 @@ impl Witness {
         let decided: BTreeMap<Uuid, (&VmName, &VmDecision)> =
             claims.decisions.vms.iter().map(|(vm, it)| (it.uuid, (vm, it))).collect();
         let mut addresses: BTreeMap<(&NetworkName, Ipv4Addr), &str> = BTreeMap::new();
-        for simulated in self.hosts.values() {
-            for domain in simulated.world().domains.values() {
+        let worlds: Vec<_> = self.hosts.values().map(SimulatedHost::world).collect();
+        let last = last_incarnations(worlds.iter().map(|world| &**world));
+        for world in &worlds {
+            let living = world.domains.values();
+            for domain in living.filter(|one| one.spec.mark.incarnation == last[&one.spec.uuid]) {
                 let Some((vm, decision)) = decided.get(&domain.spec.uuid) else { continue };
                 for nic in &decision.nics {
                     if let Some(address) = nic.address {

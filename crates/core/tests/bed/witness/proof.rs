@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use freehold_core::{
     host::simulated::WorldDomain,
-    model::{DomainState, EditKey, FleetId, NetworkSpec, NicSource, nvram_name, seed_volume_name},
-    state::{DiskRecord, Snapshot, VmRecord},
+    model::{
+        DomainState, EditKey, FleetId, NetworkSpec, NicSource, nvram_name, seed_volume_name,
+        volume_prefix,
+    },
+    state::{DiskRecord, Snapshot, VmDecision, VmRecord},
 };
 
 use super::{Seen, deed::Deed, look::Look};
@@ -59,8 +62,16 @@ impl Court<'_> {
         self.claimed(domain)
     }
 
-    /// By its UUID, which stays when it gets another name.
+    /// By its UUID, which stays when it gets another name; or it is an old copy of a VM that lives on
+    /// another host.
     fn claimed(&self, domain: &WorldDomain) -> Verdict {
+        let mut elsewhere = self.elsewhere();
+        let is_old = |vm: &VmDecision| {
+            vm.uuid == domain.spec.uuid && vm.incarnation > domain.spec.mark.incarnation
+        };
+        if elsewhere.any(is_old) {
+            return Ok(());
+        }
         must(self.records().any(|(_, record)| record.uuid == domain.spec.uuid), || {
             format!("the state knows no domain {} on this host", domain.spec.name)
         })
@@ -100,6 +111,17 @@ impl Court<'_> {
         self.seen.claims.vms.iter().filter(here).map(|(vm, record)| (vm.as_str(), record))
     }
 
+    /// VMs whose place is on other hosts.
+    fn elsewhere(&self) -> impl Iterator<Item = &VmDecision> {
+        self.seen.claims.decisions.vms.values().filter(|vm| vm.host != self.seen.host)
+    }
+
+    /// Says whether it is what an earlier incarnation of a VM has left, which lives on another host.
+    fn is_left(&self, volume: &str) -> bool {
+        let mut old = self.elsewhere().filter(|record| record.incarnation > 1);
+        old.any(|record| volume.starts_with(&volume_prefix(self.fleet, record.uuid)))
+    }
+
     fn disk(&self, volume: &str) -> Option<&DiskRecord> {
         let mut disks = self.records().flat_map(|(_, record)| &record.disks);
         disks.find(|disk| disk.volume == volume)
@@ -107,8 +129,10 @@ impl Court<'_> {
 
     /// Says whether it is the seed of a VM of ours, or was that of an incarnation before.
     fn is_seed(&self, volume: &str) -> bool {
-        let seed = |record: &VmRecord, n| seed_volume_name(self.fleet, record.uuid, n) == volume;
-        self.records().any(|(_, record)| (1..=record.incarnation).any(|n| seed(record, n)))
+        let here = self.records().map(|(_, record)| (record.uuid, record.incarnation));
+        let mut all = here.chain(self.elsewhere().map(|vm| (vm.uuid, vm.incarnation)));
+        let seed = |vm, n| seed_volume_name(self.fleet, vm, n) == volume;
+        all.any(|(vm, incarnation)| (1..=incarnation).any(|n| seed(vm, n)))
     }
 
     fn is_nvram(&self, volume: &str) -> bool {
@@ -117,8 +141,9 @@ impl Court<'_> {
 
     /// Says whether it is the last definition of a VM of ours, in the trash.
     fn is_last_xml(&self, volume: &str) -> bool {
-        let of = |record: &VmRecord| volume.ends_with(&format!(".{}.xml", record.uuid));
-        volume.starts_with("trash.") && self.records().any(|(_, record)| of(record))
+        let of = |vm| volume.ends_with(&format!(".{vm}.xml"));
+        let here = self.records().map(|(_, record)| record.uuid);
+        volume.starts_with("trash.") && here.chain(self.elsewhere().map(|vm| vm.uuid)).any(of)
     }
 
     fn is_kept(&self, volume: &str) -> bool {
@@ -170,7 +195,9 @@ impl Court<'_> {
         }
         must(to.starts_with("trash."), || format!("{from} became {to}"))?;
         must(!self.is_kept(from), || format!("{from} is kept and went to the trash"))?;
-        let goes = self.disk(from).is_some_and(|disk| !disk.keep) || self.is_nvram(from);
+        let goes = self.disk(from).is_some_and(|disk| !disk.keep)
+            || self.is_nvram(from)
+            || self.is_left(from);
         must(goes, || format!("{from} is not known or is to be kept, and went to the trash"))
     }
 
@@ -193,9 +220,15 @@ impl Court<'_> {
 
     fn card_written(&self) -> Verdict {
         let Some(after) = &self.after.card else { return Err("the card is gone".to_owned()) };
-        let known = self.seen.claims.hosts.get(&self.seen.host);
-        must(known == Some(&after.host), || "the state knows the host by another id".to_owned())?;
-        let before = self.seen.before.card.as_ref();
+        let (claims, before) = (&self.seen.claims, self.seen.before.card.as_ref());
+        // Where the card knows of later runs the state is a new one, and knows it once it is written.
+        let fleet = self.fleet.to_string();
+        let run = before.and_then(|card| card.fleets.get(&fleet).copied());
+        let later = run.is_some_and(|run| run >= claims.serial);
+        let known = claims.hosts.get(&self.seen.host);
+        must(known == Some(&after.host) || known.is_none() && later, || {
+            "the state knows the host by another id".to_owned()
+        })?;
         must(before.is_none_or(|before| before.host == after.host), || {
             "the host got another id".to_owned()
         })
@@ -221,6 +254,7 @@ impl Court<'_> {
                 || self.disk(name).is_some()
                 || self.is_seed(name)
                 || self.is_nvram(name)
+                || self.is_left(name)
                 || self.is_kept(name);
             must(known, || format!("state and journal forgot volume {name}"))?;
         }
