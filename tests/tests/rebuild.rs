@@ -122,7 +122,7 @@ fn a_lost_state(bed: &Bed, stranger: &Stranger<'_>) {
     fs::write(bed.path().join(".freehold/state.json"), "{").unwrap();
     says(&bed.expect(1, &["plan"]).unwrap(), &["state.json is damaged"]);
     let said = bed.expect(0, &["recover"]).unwrap();
-    says(&said, &["the state cannot be read", "state.json.damaged-"]);
+    says(&said, &["the state cannot be read", "put aside"]);
     assert_eq!(state(bed), lost);
 }
 
@@ -194,7 +194,7 @@ fn a_host_that_comes_back(
 
     // Both run now: nothing is touched without consent, and it is said.
     let said = bed.expect(5, &["apply", "--yes"]).unwrap();
-    says(&said, &["old copy, incarnation 2: it lives on rack2", "data-loss"]);
+    says(&said, &["old copy of vm rbdweb", "incarnation 2; it lives on rack2", "data-loss"]);
     assert_eq!(virsh(lab, "rack1", "list --name | grep rbd"), "rbdweb");
     bed.expect(5, &["verify"]).unwrap();
     let foreign = stranger.is();

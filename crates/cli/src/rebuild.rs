@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use freehold_core::{
     apply::Reached,
+    host::HostErrorKind,
     model::{HostCard, HostName, HostView, Impact, Seen, Size, VmName},
     plan::{Burnt, Goal, Plan, Rebuilding, Scope, Unplaced, Work, rebuild},
     state::Snapshot,
@@ -13,7 +14,8 @@ use uuid::Uuid;
 use crate::{
     apply::{Given, consent_to, given_by},
     args::{Args, Rebuild},
-    carry::{carry_out, settle_empty, worst},
+    ask,
+    carry::{carry_out, exit_of_held, settle_empty, worst},
     context::{Context, Prepared},
     decided::Decided,
     failure::{Exit, Failure, tell_errors},
@@ -36,6 +38,9 @@ pub(crate) async fn run(args: &Args, rebuild: &Rebuild) -> Result<Exit, Failure>
     // That it does not answer is why.
     reached.errors.retain(|error| error.host != rebuild.host || to == &rebuild.host);
     let decided = Decided::from(&context, next.lock.clone(), &next.state)?;
+    if !ask::somebody() {
+        decided.refuse_open()?;
+    }
     let ask = (Goal::Converge, Scope { vms: Some(next.vms.clone()), hosts: None });
     let mut prepared = Prepared::of(&context, decided, next.state.clone(), ask, reached)?;
     let plan = prepared.plan().await;
@@ -43,7 +48,9 @@ pub(crate) async fn run(args: &Args, rebuild: &Rebuild) -> Result<Exit, Failure>
     tell_errors(&prepared.reached.errors);
     change.tell_room(&prepared.reached, &plan);
     let left = if next.lost.is_empty() { Exit::Done } else { Exit::Held };
-    if rebuild.dry_run || next.vms.is_empty() {
+    let left = worst(&[left, exit_of_held(&plan)]);
+    // What is not made now stays where it was, in lock and state.
+    if rebuild.dry_run || !plan.changes.iter().any(freehold_core::plan::Change::is_of_vm) {
         return Ok(left);
     }
     let Some(consent) = consent_to(&plan, given) else { return Ok(Exit::Held) };
@@ -146,6 +153,12 @@ impl Change<'_> {
         if self.to == self.host {
             return Ok(());
         }
+        let error = reached.errors.iter().find(|error| error.host == *self.host);
+        if let Some(error) = error.filter(|error| error.kind != HostErrorKind::Unreachable) {
+            tell_errors(std::slice::from_ref(error));
+            return Err(Failure::input(format!("{} may live: it answers", self.host))
+                .hint("its VMs would run twice: shut the machine down first"));
+        }
         let Some(Seen::Whole(view)) = reached.observed.get(self.host) else { return Ok(()) };
         let card = view.pool.as_ref().and_then(|pool| pool.card.as_ref());
         let known = snapshot.hosts.get(self.host);
@@ -160,14 +173,25 @@ impl Change<'_> {
     }
 
     fn misplaced(&self, unplaced: &[Unplaced]) -> Failure {
-        let line = |one: &Unplaced| {
-            let hosts: Vec<_> = one.hosts.iter().map(ToString::to_string).collect();
-            format!("vm {} may live on {} alone", one.vm, hosts.join(", "))
+        let line = |one: &Unplaced| match one {
+            Unplaced::NotAllowed(vm, hosts) => {
+                let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+                format!("vm {vm} may live on {} alone", hosts.join(", "))
+            }
+            Unplaced::Taken(vm) => format!("a domain with the UUID of vm {vm} is there"),
         };
         let lines: Vec<_> = unplaced.iter().map(line).collect();
+        let hint = match unplaced.iter().any(|one| matches!(one, Unplaced::Taken(_))) {
+            true => {
+                "if it is an old copy: freehold apply --allow data-loss; if it is the VM itself: \
+                     freehold adopt NAME"
+                    .to_owned()
+            }
+            false => format!("let their blocks say `host = host.{}`, or list it there", self.to),
+        };
         Failure::input(format!("{} has no place for what was on {}", self.to, self.host))
             .because_of(vec![lines.join("\n")])
-            .hint(format!("let their blocks say `host = host.{}`, or list it there", self.to))
+            .hint(hint)
     }
 
     /// Files of kept disks that lie in the new pool are put on its list by the run's first step.
@@ -195,6 +219,9 @@ impl Change<'_> {
         if !names.is_empty() {
             let count = counted(names.len(), "VM");
             screen::data(&format!("{host} is given up; {place}: {count}: {}", names.join(", ")));
+        }
+        if host != to {
+            screen::say(&format!("see that {host} stays off: its VMs would run twice"));
         }
         for gone in &next.gone {
             screen::data(&format!("gone with {host}: {gone}"));

@@ -45,8 +45,10 @@ async fn whole(context: &Context, recover: &Recover, anew: Anew) -> Result<Exit,
     if recover.dry_run {
         return Ok(exit);
     }
-    for aside in anew.write(snapshot).await? {
-        screen::say(&format!("what was left of it is kept as {}", aside.display()));
+    let lost = anew.lost.is_some();
+    anew.write(snapshot).await?;
+    if lost {
+        screen::say("what was left of it is put aside, beside the new one");
     }
     screen::say("next: freehold plan");
     Ok(exit)

@@ -85,6 +85,8 @@ pub enum Object {
     Stored(String),
     /// A VM with its volumes.
     Vm(VmName),
+    /// What a host has of a VM that was made again on another one.
+    Copy(VmName),
     /// An entry of the trash.
     Trash(String),
     /// What a plugin publishes.
@@ -100,6 +102,7 @@ impl fmt::Display for Object {
             Self::Image(name) => write!(f, "image {name}"),
             Self::Stored(file) => write!(f, "file {file}"),
             Self::Vm(name) => write!(f, "vm {name}"),
+            Self::Copy(name) => write!(f, "old copy of vm {name}"),
             Self::Trash(id) => write!(f, "trash {id}"),
             Self::Outside(plugin) => f.write_str(plugin),
         }
@@ -184,8 +187,10 @@ pub enum Reason {
     OldCopy {
         /// Which incarnation this is.
         incarnation: u32,
-        /// Where it lives now.
+        /// Where it lives now, or is to.
         lives_on: HostName,
+        /// Whether it is there.
+        made: bool,
     },
 }
 
@@ -237,8 +242,9 @@ impl fmt::Display for Reason {
             Self::Keep(disk) => write!(f, "disk {disk}: keep = true"),
             Self::NotDeclared => f.write_str("no longer declared"),
             Self::Asked => f.write_str("asked for"),
-            Self::OldCopy { incarnation, lives_on } => {
-                write!(f, "old copy, incarnation {incarnation}: it lives on {lives_on}")
+            Self::OldCopy { incarnation, lives_on, made } => {
+                let there = if *made { "it lives" } else { "it is still to be made" };
+                write!(f, "incarnation {incarnation}; {there} on {lives_on}")
             }
         }
     }

@@ -70,7 +70,7 @@ impl Consent {
             allowance.impact == change.impact
                 && match (&allowance.vms, &change.object) {
                     (None, _) => true,
-                    (Some(vms), Object::Vm(vm)) => vms.contains(vm),
+                    (Some(vms), Object::Vm(vm) | Object::Copy(vm)) => vms.contains(vm),
                     (Some(_), _) => false,
                 }
         })

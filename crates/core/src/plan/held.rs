@@ -172,7 +172,8 @@ impl Withheld {
         Some(match self {
             Self::Unreachable(_) => "it is done by the next apply once the host answers".into(),
             Self::Stranger(_) => {
-                "is its pool mounted? is it another machine under this name?".into()
+                "is its pool mounted? if another machine has this name now: freehold rebuild HOST"
+                    .into()
             }
             Self::SameMachine(_) => {
                 "leave one `host` block of a machine; of a copied pool, remove freehold-host.json \

@@ -126,6 +126,7 @@ impl From<&Object> for ObjectJson {
             Object::Image(name) => ("image", Some(name.to_string())),
             Object::Stored(file) => ("file", Some(file.clone())),
             Object::Vm(name) => ("vm", Some(name.to_string())),
+            Object::Copy(name) => ("old-copy", Some(name.to_string())),
             Object::Trash(id) => ("trash", Some(id.clone())),
             Object::Outside(plugin) => ("plugin", Some(plugin.clone())),
         };

@@ -210,8 +210,14 @@ fn of_copy(world: &World<'_>, change: &Change, removal: &VmRemoval) -> Vec<Broke
         _ => None,
     };
     let mark = found.and_then(|found| found.mark.as_ref());
-    let is_old = mark.filter(|mark| mark.fleet == world.fleet.id).is_some_and(|mark| {
-        living.any(|it| it.host != change.host && it.incarnation > mark.incarnation)
+    let is_old = living.any(|it| {
+        let marked = match (found, mark) {
+            (None, _) => Some(it.incarnation.saturating_sub(1)),
+            (Some(_), mark) => {
+                mark.filter(|mark| mark.fleet == world.fleet.id).map(|mark| mark.incarnation)
+            }
+        };
+        it.host != change.host && marked.is_some_and(|marked| marked < it.incarnation)
     });
     let mut broken = Vec::new();
     if !is_old {

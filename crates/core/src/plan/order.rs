@@ -87,6 +87,12 @@ impl Order<'_> {
         };
         self.base(changes, &mut ground);
         for change in changes {
+            if let Work::CopyGone(removal) = &change.work {
+                let gone = self.remove_copy(removal, &mut ground);
+                ground.base.extend(gone);
+            }
+        }
+        for change in changes {
             match &change.work {
                 Work::Network(spec) => self.network(spec, &mut ground),
                 Work::Image(spec) => {
@@ -99,12 +105,6 @@ impl Order<'_> {
             }
         }
         let mut removed = Vec::new();
-        for change in changes {
-            if let Work::CopyGone(removal) = &change.work {
-                let gone = self.remove_copy(removal, &mut ground);
-                ground.base.extend(gone);
-            }
-        }
         for change in changes {
             match &change.work {
                 Work::Vm(work) => self.make_vm(work, &mut ground, fleet_wide),

@@ -65,13 +65,13 @@ pub struct LostDisk {
     pub volume: String,
 }
 
-/// A VM whose block does not let it live on the new host.
+/// A VM that cannot be made on the new host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unplaced {
-    /// The VM.
-    pub vm: VmName,
-    /// Where its block lets it live.
-    pub hosts: Vec<HostName>,
+pub enum Unplaced {
+    /// Its block lets it live on these alone.
+    NotAllowed(VmName, Vec<HostName>),
+    /// A domain with its UUID is there, which is not it.
+    Taken(VmName),
 }
 
 /// Returns what becomes of state and lock. Fails with the VMs that may not live on the new host.
@@ -84,15 +84,19 @@ pub fn rebuild(burnt: &Burnt<'_>) -> Result<Rebuilding, Vec<Unplaced>> {
         found: Vec::new(),
         gone: Vec::new(),
     };
-    let here = burnt.host == burnt.to;
-    if here {
+    // Where no block names it, nobody waits for it to come back.
+    if burnt.is_another_machine() || !burnt.fleet.hosts.contains_key(burnt.host) {
         burnt.forget_the_machine(&mut all);
     }
     let mut unplaced = Vec::new();
     for (name, decision, record) in burnt.vms() {
         let vm = &burnt.fleet.vms[&name];
         if !vm.hosts.contains(burnt.to) {
-            unplaced.push(Unplaced { vm: name, hosts: vm.hosts.clone() });
+            unplaced.push(Unplaced::NotAllowed(name, vm.hosts.clone()));
+            continue;
+        }
+        if burnt.view.domains.iter().any(|domain| domain.uuid == decision.uuid) {
+            unplaced.push(Unplaced::Taken(name));
             continue;
         }
         let (found, lost) = burnt.kept_disks(&name, &decision, record);
@@ -101,6 +105,7 @@ pub fn rebuild(burnt: &Burnt<'_>) -> Result<Rebuilding, Vec<Unplaced>> {
             continue;
         }
         burnt.move_vm(&mut all, &name, decision, record);
+        all.state.kept.retain(|kept| kept.vm != name || kept.host != *burnt.to);
         all.state.kept.extend(found.iter().cloned());
         all.found.extend(found);
         all.vms.insert(name);
@@ -128,7 +133,11 @@ impl<'a> Burnt<'a> {
         let known: BTreeSet<Uuid> = snapshot.vms.values().map(|record| record.uuid).collect();
         for (name, decision) in &self.lock.vms {
             let is_its = decision.host == *self.host && !known.contains(&decision.uuid);
-            let lives = !decision.removed && !decision.forgotten && fleet.vms.contains_key(name);
+            let mut kept = snapshot.kept.iter();
+            // One that was removed and is declared again waits for the disk it left there.
+            let left = kept.any(|kept| kept.vm == *name && kept.host == *self.host);
+            let lives =
+                (!decision.removed || left) && !decision.forgotten && fleet.vms.contains_key(name);
             if is_its && lives {
                 all.push((name.clone(), decision.clone(), None));
             }
@@ -216,13 +225,21 @@ impl<'a> Burnt<'a> {
         all.lock.vms.insert(name.clone(), decision);
     }
 
-    /// Another machine takes the name: what was on the old one is nowhere any more.
-    fn forget_the_machine(&self, all: &mut Rebuilding) {
+    /// Says whether the name is another machine's now: it shows neither the card that we know nor a VM
+    /// that the state places there.
+    fn is_another_machine(&self) -> bool {
         let card = self.view.pool.as_ref().and_then(|pool| pool.card.as_ref());
-        let known = all.state.hosts.get(self.host);
-        if card.is_some_and(|card| known == Some(&card.host)) {
-            return;
-        }
+        let known = self.snapshot.hosts.get(self.host);
+        let is_its = |record: &&VmRecord| record.host == *self.host;
+        let has =
+            |record: &VmRecord| self.view.domains.iter().any(|domain| domain.uuid == record.uuid);
+        self.host == self.to
+            && card.is_none_or(|card| known != Some(&card.host))
+            && !self.snapshot.vms.values().filter(is_its).any(has)
+    }
+
+    /// What was on the old machine is nowhere any more.
+    fn forget_the_machine(&self, all: &mut Rebuilding) {
         all.state.hosts.remove(self.host);
         all.state.networks.remove(self.host);
         let (gone, stay) = all.state.kept.drain(..).partition(|kept| kept.host == *self.host);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{
         DiskName, DomainView, Fleet, FleetId, HostCard, HostName, HostView, Mark, NetworkName,
-        Observed, PoolView, VmName, seed_prefix, seed_volume_name, short_uuid, volume_prefix,
+        Observed, PoolView, Seen, VmName, seed_prefix, seed_volume_name, short_uuid, volume_prefix,
     },
     state::{Applied, Decisions, DiskRecord, Fact, KeptDisk, Snapshot, VmDecision, VmRecord},
 };
@@ -102,8 +102,10 @@ pub(super) fn has_unknown(view: &HostView, host: &HostName, snapshot: &Snapshot)
     let mut domains = view.domains.iter().filter(|domain| is_ours(&domain.mark));
     let mut others = view.networks.iter().filter(|network| is_ours(&network.mark));
     let prefix = format!("{}.", fleet.short());
+    let is_kept =
+        |name: &String| snapshot.kept.iter().any(|kept| kept.host == *host && kept.volume == *name);
     let is_disk = |pool: &PoolView, name: &&String| {
-        name.starts_with(&prefix) && pool.volumes.contains_key(*name)
+        name.starts_with(&prefix) && pool.volumes.contains_key(*name) && !is_kept(name)
     };
     let pool = view.pool.as_ref();
     pool.is_some_and(|pool| volumes_listed(pool, fleet).iter().any(|name| is_disk(pool, &name)))
@@ -233,7 +235,7 @@ impl Lost<'_> {
     /// One that was begun and has no domain yet: its volumes are there.
     fn begun(&self) -> Option<(VmName, VmRecord, VmDecision)> {
         let (fleet, decision) = (self.fleet, self.decision);
-        let view = read(self.observed).find(|(host, _)| **host == decision.host)?.1;
+        let view = self.view(&decision.host)?;
         let prefix = volume_prefix(fleet.id, decision.uuid);
         let listed = volumes_listed(view.pool.as_ref()?, fleet.id);
         if !listed
@@ -269,9 +271,15 @@ impl Lost<'_> {
         Some((self.name.clone(), record, decision.clone()))
     }
 
+    fn view(&self, host: &HostName) -> Option<&HostView> {
+        match self.observed.get(host) {
+            Some(Seen::Whole(view)) => Some(view),
+            _ => None,
+        }
+    }
+
     fn lies_on(&self, host: &HostName, volume: &str) -> bool {
-        let view = read(self.observed).find(|(read, _)| *read == host);
-        let pool = view.and_then(|(_, view)| view.pool.as_ref());
+        let pool = self.view(host).and_then(|view| view.pool.as_ref());
         pool.is_some_and(|pool| pool.volumes.contains_key(volume))
     }
 }
@@ -284,6 +292,17 @@ pub(super) fn disk_of(fleet: FleetId, vm: Uuid, volume: &str) -> Option<DiskName
     let (disk, number) = volume.strip_prefix(&volume_prefix(fleet, vm))?.rsplit_once('.')?;
     number.parse::<u32>().ok()?;
     disk.parse().ok()
+}
+
+/// Returns the names of files that domains of ours use, old copies and migrated ones too.
+fn used_by_ours(view: &HostView, fleet: FleetId) -> BTreeSet<&str> {
+    let ours = view
+        .domains
+        .iter()
+        .filter(|domain| domain.mark.as_ref().is_some_and(|mark| mark.fleet == fleet));
+    let shapes = ours.flat_map(|domain| std::iter::once(&domain.defined).chain(&domain.live));
+    let files = shapes.flat_map(|shape| shape.disks.iter().chain(&shape.beneath));
+    files.filter_map(|file| file.rsplit('/').next()).collect()
 }
 
 /// Returns the disks that lie in a pool and belong to a VM that does not have them any more. What
@@ -300,7 +319,10 @@ fn kept(snapshot: &Snapshot, observed: &Observed) -> Vec<KeptDisk> {
     let mut kept = Vec::new();
     for (host, view) in read(observed) {
         let Some(pool) = &view.pool else { continue };
-        for volume in volumes_listed(pool, fleet) {
+        let used = used_by_ours(view, fleet);
+        for volume in
+            volumes_listed(pool, fleet).iter().filter(|name| !used.contains(name.as_str()))
+        {
             let digits = volume.split('.').nth(1).unwrap_or_default();
             let Some((vm, uuid)) = by_digits.get(digits) else { continue };
             let there = pool.volumes.contains_key(volume);

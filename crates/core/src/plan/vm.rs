@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Accel, DomainSpec, DomainView, HostView, Impact, Vm, VmName, volume_prefix},
-    state::{VmDecision, VmRecord},
+    state::{KeptDisk, VmDecision, VmRecord},
 };
 
 /// Everything there is to see of one declared VM.
@@ -175,7 +175,7 @@ fn refuse_losses(look: &Look<'_>) -> Result<(), Withheld> {
         let recorded = look.record.into_iter().flat_map(|record| &record.disks);
         let mut recorded = recorded.filter(|recorded| recorded.volume == disk.volume);
         recorded.any(|recorded| recorded.there)
-            || snapshot.kept.iter().any(|kept| kept.volume == disk.volume)
+            || snapshot.kept.iter().any(|kept| is_here(look, kept) && kept.volume == disk.volume)
     };
     let lost = |disk: &&crate::state::DiskDecision| was_there(disk) && !look.is_there(&disk.volume);
     // What a rebuild that was begun took away already is not lost.
@@ -184,6 +184,11 @@ fn refuse_losses(look: &Look<'_>) -> Result<(), Withheld> {
         Some(disk) => Err(Withheld::DiskMissing(disk.volume.clone())),
         None => Ok(()),
     }
+}
+
+/// A host that was given up may have one of the same name.
+fn is_here(look: &Look<'_>, kept: &KeptDisk) -> bool {
+    kept.host == look.decision.host
 }
 
 /// Where no domain is, its volumes may be: those that a run of this state began, or kept ones.
@@ -202,7 +207,8 @@ fn volumes_before_the_domain(look: &Look<'_>) -> Result<Vec<Difference>, Withhel
 /// another domain uses, or that an overlay lies over, is not attached: the guest would write under
 /// somebody, or go back in time.
 fn refuse_unfit_volume(look: &Look<'_>, volume: &str) -> Result<(), Withheld> {
-    let kept = look.world.snapshot.kept.iter().any(|kept| kept.volume == volume);
+    let mut all = look.world.snapshot.kept.iter();
+    let kept = all.any(|kept| is_here(look, kept) && kept.volume == volume);
     let mut begun = look.record.into_iter().flat_map(|record| &record.disks);
     if !kept && !begun.any(|disk| disk.volume == volume) {
         return Err(Withheld::NotInState(format!("volume {volume}")));

@@ -1,9 +1,9 @@
 //! A state put in the place of one that was lost or is damaged. What is left of that one is kept
 //! aside.
 
-use std::path::PathBuf;
-
-use super::{Held, Holder, NewState, Snapshot, State, StateError, Written, format::bytes_of};
+use super::{
+    Held, Holder, NewState, Snapshot, State, StateError, Written, format::bytes_of, ledger::Known,
+};
 
 /// The store while its state is made again; dropping it lets go of the lock.
 #[derive(Debug)]
@@ -19,7 +19,10 @@ impl State {
     pub async fn lock_anew(&self, command: &str) -> Result<Anew, StateError> {
         let mut held = self.store().lock(&Holder::here(command)).await?;
         let lost = match self.ledger().read(&mut *held).await {
-            Ok(known) if known.snapshot.serial == 0 => None,
+            // A run that only looked, or published what is nobody's, knows of nothing that was made.
+            Ok(Known { snapshot, .. }) if snapshot.hosts.is_empty() && snapshot.vms.is_empty() => {
+                None
+            }
             Ok(known) => {
                 let (path, serial) = (self.store().place().state(), known.snapshot.serial);
                 return Err(StateError::There { path, serial });
@@ -36,15 +39,14 @@ impl State {
 }
 
 impl Anew {
-    /// Writes the state, with the serial that follows its own; returns where what was left of the
-    /// lost one is now.
-    pub async fn write(mut self, mut snapshot: Snapshot) -> Result<Vec<PathBuf>, StateError> {
-        let aside = self.held.set_aside().await?;
+    /// Writes the state, with the serial that follows its own; what was left of the lost one is put
+    /// aside.
+    pub async fn write(mut self, mut snapshot: Snapshot) -> Result<(), StateError> {
+        self.held.retire("it is being made again: freehold recover").await?;
         snapshot.serial += 1;
         let (lineage, serial) = (snapshot.lineage, snapshot.serial);
         let state = Written { lineage, serial, bytes: bytes_of(&snapshot) };
-        self.held.save(&NewState { state: &state, instead_of: None }).await?;
-        Ok(aside)
+        self.held.save(&NewState { state: &state, instead_of: None }).await
     }
 }
 
@@ -67,7 +69,9 @@ mod tests {
     async fn applied(state: &State) {
         let mut session = state.lock("test").await.unwrap();
         session.begin().await.unwrap();
-        session.save(session.snapshot.clone()).await.unwrap();
+        let mut snapshot = session.snapshot.clone();
+        snapshot.hosts.insert("rack1".parse().unwrap(), uuid::Uuid::from_u128(1));
+        session.save(snapshot).await.unwrap();
     }
 
     #[tokio::test]
@@ -100,12 +104,12 @@ mod tests {
             let anew = state.lock_anew("test").await.unwrap();
             assert!(anew.lost.is_some(), "{left}");
             let snapshot = Snapshot { serial: 41, ..Snapshot::new(fleet()) };
-            let aside = anew.write(snapshot.clone()).await.unwrap();
-            let names: Vec<_> = aside.iter().map(|path| path.display().to_string()).collect();
-            assert!(
-                names.len() == 1 && names[0].contains(&format!("{left}.damaged-")),
-                "{names:?}"
-            );
+            anew.write(snapshot.clone()).await.unwrap();
+            let kept = fs::read_dir(folder.path().join(".freehold")).unwrap();
+            let kept = kept.map(|entry| entry.unwrap().path());
+            let kept = kept.filter(|path| path.to_string_lossy().contains("moved-"));
+            let names: Vec<_> = kept.map(|path| path.join(left).exists()).collect();
+            assert_eq!(names, [true], "{left}");
             assert_eq!(store.read().unwrap(), Snapshot { serial: 42, ..snapshot });
             store.lock("test").unwrap();
         }

@@ -212,8 +212,8 @@ impl StateError {
                 .into(),
             ),
             Self::There { .. } => Some(
-                "nothing was lost, and it knows every host; to begin anew all the same, move it \
-                 away first"
+                "nothing was lost, and it knows every host that answers; to begin anew all the \
+                 same, move it away first"
                     .into(),
             ),
             Self::Store { hint, .. } => hint.clone(),

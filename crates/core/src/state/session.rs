@@ -78,9 +78,10 @@ impl Session {
         Journal::begin(pen, chain, self.place.part(Part::Journal))
     }
 
-    /// Writes the state of a run that ended: the next serial. From then on its journal is history.
+    /// Writes the state of a run that ended: the next serial, of whichever is further, the state that
+    /// is there or this one. From then on its journal is history.
     pub async fn save(&mut self, mut snapshot: Snapshot) -> Result<(), StateError> {
-        snapshot.serial = self.snapshot.serial + 1;
+        snapshot.serial = self.snapshot.serial.max(snapshot.serial) + 1;
         self.write(snapshot).await?;
         self.begun = false;
         Ok(())

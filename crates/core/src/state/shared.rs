@@ -298,10 +298,6 @@ impl Held for SharedHeld {
     async fn retire(&mut self, note: &str) -> Result<(), StateError> {
         self.far.retire(note).await
     }
-
-    async fn set_aside(&mut self) -> Result<Vec<PathBuf>, StateError> {
-        self.far.set_aside().await
-    }
 }
 
 /// Writes to the folder first, so that the store's journal is always the beginning of this one.

@@ -230,7 +230,10 @@ impl Snapshot {
             let leaving = old.disks.iter().filter(|disk| !wanted.contains(&disk.volume));
             record.disks.extend(leaving.cloned());
         }
-        self.kept.retain(|kept| !record.disks.iter().any(|disk| disk.volume == kept.volume));
+        let is_its = |kept: &KeptDisk| {
+            kept.host == record.host && record.disks.iter().any(|disk| disk.volume == kept.volume)
+        };
+        self.kept.retain(|kept| !is_its(kept));
         self.vms.insert(vm.clone(), record);
         if decision.born.is_some() {
             // One that was taken away before it was renamed left a tombstone under its old name.

@@ -1,12 +1,12 @@
 //! What a store is: where the bytes of a state lie and who may write them. What they mean it does
 //! not know.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Holder, Place, StateError, place::Part};
+use super::{Holder, Place, StateError};
 
 /// How many earlier states a store keeps.
 pub const HISTORY: usize = 10;
@@ -51,13 +51,10 @@ pub trait Held: Reading {
     /// Replaces the state, so that a reader sees the old or the new one, and keeps a copy.
     async fn save(&mut self, state: &NewState<'_>) -> Result<(), StateError>;
 
-    /// Puts the state aside, for it is elsewhere from now on; `note` is what those are told who
+    /// Puts all that is left of a state aside, for it is elsewhere from now on, or is made again;
+    /// nothing of it is lost. `note` is what those are told who
     /// look for it here. Only a state that begins here anew takes the note away.
     async fn retire(&mut self, note: &str) -> Result<(), StateError>;
-
-    /// Keeps aside what is left of a state that was lost: journal and copies first, the state last,
-    /// so that nobody takes the rest for a beginning. Returns where it is now.
-    async fn set_aside(&mut self) -> Result<Vec<PathBuf>, StateError>;
 }
 
 /// Writes the lines of one journal; it blocks, and lives on a thread of its own.
@@ -81,19 +78,6 @@ pub struct Contents {
     pub history: Vec<u64>,
     /// What those are told who look for a state that is elsewhere by now.
     pub moved: Option<String>,
-}
-
-impl Contents {
-    /// Returns where the parts that are there are called, once they are kept aside.
-    pub(super) fn kept_aside(&self, place: &Place, stamp: &str) -> Vec<PathBuf> {
-        let parts = [
-            self.journal.as_ref().map(|_| Part::Journal),
-            (!self.history.is_empty()).then_some(Part::History),
-            self.state.as_ref().map(|_| Part::State),
-        ];
-        let aside = |part| format!("{}.damaged-{stamp}", place.part(part).display()).into();
-        parts.into_iter().flatten().map(aside).collect()
-    }
 }
 
 /// The journal of a run that begins.

@@ -144,7 +144,8 @@ async fn another_host_takes_over_and_the_old_one_is_no_danger_when_it_comes_back
     assert_eq!(bed.verified(&[]).await.iter().filter(|one| old(one)).count(), 2);
     let calls = bed.hosts[&host("rack1")].calls().len();
     let ran = bed.apply(&Consent::default()).await;
-    assert!(matches!(ran.why("vm web"), Some(Withheld::Consent(_))), "{}", ran.plan.text());
+    let why = ran.why("old copy of vm web");
+    assert!(matches!(why, Some(Withheld::Consent(_))), "{}", ran.plan.text());
     assert_eq!(bed.hosts[&host("rack1")].calls().len(), calls, "nobody consented");
     let ran = bed.apply(&all()).await;
     assert_eq!(ran.exit(), Exit::Done, "{}", ran.plan.text());
@@ -219,7 +220,7 @@ async fn a_host_that_the_text_does_not_allow_is_refused_by_name() {
     bed.converges(2, "before").await;
     bed.hosts[&host("rack1")].set_down(true);
     let unplaced = planned(&bed, ("rack1", "rack3"), true).await.unwrap_err();
-    assert_eq!(unplaced, [Unplaced { vm: vm("web"), hosts: vec![host("rack1")] }]);
+    assert_eq!(unplaced, [Unplaced::NotAllowed(vm("web"), vec![host("rack1")])]);
 }
 
 /// Host and state are lost together: the laptop was in the same room.
@@ -270,4 +271,102 @@ async fn a_copy_of_another_fleet_or_of_the_same_age_is_no_old_copy() {
         assert_eq!(bed.hosts[&host("rack2")].calls().len(), calls);
         assert!(bed.hosts[&host("rack2")].world().domains.contains_key(&uuid));
     }
+}
+
+/// The backup is there before anything else of ours is.
+#[tokio::test]
+async fn a_backup_is_attached_where_it_is_the_first_thing_on_the_new_host() {
+    let db = VmText::new("db").on(&[1, 3]).data(true);
+    let bed = Bed::new(&Text::new(3, vec![db]));
+    bed.converges(2, "before").await;
+    let volume = decision(&bed, "db").disks[1].volume.clone();
+    let data = bed.hosts[&host("rack1")].world().volumes[&volume].clone();
+    bed.hosts[&host("rack1")].set_down(true);
+    {
+        let mut world = bed.hosts[&host("rack3")].world();
+        world.pool = Some(true);
+        world.pool_path = "/var/lib/libvirt/freehold".to_owned();
+        world.volumes.insert(volume.clone(), data);
+        // As the command has it listed before anything is planned.
+        let fleet = bed.fleet().id.to_string();
+        world.card = Some(freehold_core::model::HostCard {
+            format: freehold_core::model::HostCard::FORMAT,
+            host: uuid::Uuid::from_u128(7),
+            libvirt: freehold_core::model::DaemonMode::System,
+            fleets: [].into(),
+            volumes: [(fleet, vec![volume.clone()])].into(),
+        });
+    }
+    let scope = begun(&bed, ("rack1", "rack3"), false).await;
+    let ran = bed.run(scope, &Consent::default()).await;
+    assert_eq!(ran.exit(), Exit::Done, "{}", ran.plan.text());
+    let uuid = decision(&bed, "db").uuid;
+    let world = bed.hosts[&host("rack3")].world();
+    assert!(world.domains[&uuid].spec.disks.iter().any(|disk| disk.volume == volume));
+}
+
+/// What was found was no good; then the data are given up.
+#[tokio::test]
+async fn giving_data_up_holds_whatever_was_found_before() {
+    let bed = Bed::new(&text());
+    bed.converges(2, "before").await;
+    let volume = decision(&bed, "db").disks[1].volume.clone();
+    drop(burn(&bed, "rack1"));
+    let mut session = bed.store().lock("test").unwrap();
+    let mut state = session.snapshot.clone();
+    let kept = |on: &str| freehold_core::state::KeptDisk {
+        vm: vm("db"),
+        disk: "data".parse().unwrap(),
+        host: host(on),
+        volume: volume.clone(),
+    };
+    state.kept = vec![kept("rack1"), kept("rack3")];
+    session.save(state).await.unwrap();
+    drop(session);
+    let scope = begun(&bed, ("rack1", "rack1"), true).await;
+    assert_eq!(bed.run(scope, &Consent::default()).await.exit(), Exit::Done);
+    assert_eq!(bed.snapshot().kept, [kept("rack3")], "another host's is another thing");
+}
+
+#[tokio::test]
+async fn taking_an_old_copy_away_is_gone_on_with_after_any_kill() {
+    let base = Bed::among_strangers(&text());
+    base.converges(2, "before").await;
+    base.hosts[&host("rack1")].set_down(true);
+    let scope = begun(&base, ("rack1", "rack3"), true).await;
+    assert_eq!(base.run(scope, &Consent::default()).await.exit(), Exit::Done);
+    base.hosts[&host("rack1")].set_down(false);
+    let ours = format!("{}.", base.fleet().id.short());
+    let mut tried = 0;
+    for trick in Trick::KILLS {
+        for k in 0.. {
+            let bed = base.fork();
+            bed.fate.spoil(k, trick);
+            if bed.apply(&all()).await.exit() != Exit::Killed {
+                break;
+            }
+            bed.heal();
+            bed.converges(2, &format!("{trick:?} at {k}")).await;
+            let world = bed.hosts[&host("rack1")].world();
+            let left: Vec<_> =
+                world.volumes.keys().filter(|name| name.starts_with(&ours)).collect();
+            assert!(left.is_empty(), "{trick:?} at {k}: {left:?}");
+            tried += 1;
+        }
+    }
+    println!("an old copy's removal was killed {tried} times");
+    assert!(tried > 40, "{tried}");
+}
+
+#[tokio::test]
+async fn a_host_that_still_has_the_old_copy_is_no_place_for_it() {
+    let bed = Bed::new(&text());
+    bed.converges(2, "before").await;
+    bed.hosts[&host("rack1")].set_down(true);
+    let scope = begun(&bed, ("rack1", "rack3"), true).await;
+    assert_eq!(bed.run(scope, &Consent::default()).await.exit(), Exit::Done);
+    bed.hosts[&host("rack1")].set_down(false);
+    bed.hosts[&host("rack3")].set_down(true);
+    let unplaced = planned(&bed, ("rack3", "rack1"), true).await.unwrap_err();
+    assert_eq!(unplaced, [Unplaced::Taken(vm("db")), Unplaced::Taken(vm("web"))]);
 }

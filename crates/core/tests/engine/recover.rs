@@ -169,6 +169,9 @@ async fn a_host_that_was_away_is_taken_in_when_it_answers() {
     assert!(!bed.snapshot().vms.contains_key(&vm("web-1")));
     bed.hosts[&host("rack2")].set_down(false);
     assert_eq!(bed.apply(&all()).await.why("host rack2"), Some(&Withheld::StateLost));
+    // It was written to last of all.
+    let fleet = bed.fleet().id.to_string();
+    bed.hosts[&host("rack2")].world().card.as_mut().unwrap().fleets.insert(fleet, 41);
     let mut session = bed.store().lock("test").unwrap();
     let whole = taken_in(&session.snapshot, &bed.recovered().await);
     session.save(whole).await.unwrap();
@@ -177,4 +180,45 @@ async fn a_host_that_was_away_is_taken_in_when_it_answers() {
     assert_eq!((&made.vms, &made.hosts, &made.networks), (&lost.vms, &lost.hosts, &lost.networks));
     assert_eq!(taken_in(&made, &bed.recovered().await), made, "all of it is known");
     bed.converges(2, "whole").await;
+}
+
+/// Somebody ran `apply` in a fresh clone before; it published something that is nobody's.
+#[tokio::test]
+async fn a_state_that_knows_of_nothing_made_is_made_again() {
+    let bed = Bed::new(&Text::usual());
+    bed.converges(2, "before").await;
+    bed.lose_state();
+    let mut session = bed.store().lock("test").unwrap();
+    session.save(session.snapshot.clone()).await.unwrap();
+    drop(session);
+    bed.make_state_again("after a run").await;
+    bed.converges(2, "made again").await;
+}
+
+/// A host came back with old copies, and then the state is lost.
+#[tokio::test]
+async fn what_an_old_copy_uses_is_no_kept_disk() {
+    let text = Text::new(2, vec![VmText::new("web").on(&[1, 2]).data(true)]);
+    let bed = Bed::new(&text);
+    bed.converges(2, "before").await;
+    let uuid = bed.decided().vms[&vm("web")].uuid;
+    let (here, there) = match bed.decided().vms[&vm("web")].host == host("rack1") {
+        true => ("rack1", "rack2"),
+        false => ("rack2", "rack1"),
+    };
+    let mut copy = bed.hosts[&host(here)].world().domains[&uuid].clone();
+    copy.spec.mark.incarnation = 0;
+    let volumes = bed.hosts[&host(here)].world().volumes.clone();
+    let mut card = bed.hosts[&host(here)].world().card.clone().unwrap();
+    card.host = uuid::Uuid::from_u128(9);
+    {
+        let mut world = bed.hosts[&host(there)].world();
+        (world.pool, world.card) = (Some(true), Some(card));
+        world.pool_path = "/var/lib/libvirt/freehold".to_owned();
+        world.volumes.extend(volumes);
+        world.domains.insert(uuid, copy);
+    }
+    let made = bed.recovered().await;
+    assert_eq!(made.kept, []);
+    assert_eq!(made.vms[&vm("web")].host, host(here));
 }

@@ -1,6 +1,6 @@
 //! The rows of one fleet, read and written.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::{runtime::Handle, sync::Mutex};
@@ -133,26 +133,17 @@ impl Rows {
     }
 
     /// Gives all rows another name, that of no fleet.
-    async fn set_aside(&mut self, stamp: &str) -> Result<(), Fault> {
-        let fleet = self.store.fleet.clone();
-        let name = format!("{fleet}.damaged-{stamp}");
-        let moving = self.db.begin().await?;
-        for table in ["freehold_journal", "freehold_history", "freehold_state"] {
-            let ask = format!("UPDATE {table} SET fleet = $2 WHERE fleet = $1");
-            answered(moving.execute(&ask, &[&fleet, &name])).await?;
-        }
-        answered(moving.commit()).await
-    }
-
     async fn retire(&mut self, note: &str) -> Result<(), Fault> {
         let fleet = self.store.fleet.clone();
         let going = self.db.begin().await?;
         let ask = "INSERT INTO freehold_moved (fleet, note) VALUES ($1, $2)
                    ON CONFLICT (fleet) DO UPDATE SET note = excluded.note";
         answered(going.execute(ask, &[&fleet, &note])).await?;
-        for table in ["freehold_state", "freehold_journal"] {
-            let ask = format!("DELETE FROM {table} WHERE fleet = $1");
-            answered(going.execute(&ask, &[&fleet])).await?;
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%6fZ");
+        let aside = format!("{fleet}.moved-{stamp}");
+        for table in ["freehold_journal", "freehold_history", "freehold_state"] {
+            let ask = format!("UPDATE {table} SET fleet = $2 WHERE fleet = $1");
+            answered(going.execute(&ask, &[&fleet, &aside])).await?;
         }
         answered(going.commit()).await
     }
@@ -246,14 +237,6 @@ impl Held for RowsHeld {
     async fn retire(&mut self, note: &str) -> Result<(), StateError> {
         let gone = self.rows.lock().await.retire(note).await;
         gone.map_err(|fault| self.store.error("write", fault))
-    }
-
-    async fn set_aside(&mut self) -> Result<Vec<PathBuf>, StateError> {
-        let there = self.contents().await?;
-        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let moved = self.rows.lock().await.set_aside(&stamp).await;
-        moved.map_err(|fault| self.store.error("write", fault))?;
-        Ok(there.kept_aside(self.store.place(), &stamp))
     }
 }
 

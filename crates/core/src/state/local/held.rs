@@ -156,14 +156,6 @@ impl Held for LocalHeld {
         }
         Ok(())
     }
-
-    async fn set_aside(&mut self) -> Result<Vec<PathBuf>, StateError> {
-        let paths = ["journal.jsonl", "history", "state.json"].map(|name| self.files.path(name));
-        let there = paths.into_iter().filter(|path| path.exists());
-        let kept = there
-            .map(|path| keep_aside(&path).map_err(|source| StateError::Write { path, source }));
-        kept.collect()
-    }
 }
 
 impl Pen for File {

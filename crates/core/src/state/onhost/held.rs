@@ -1,14 +1,13 @@
 //! The files of a store on a host, read and written through the conversation.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use tokio::{runtime::Handle, sync::Mutex};
 
 use super::{
-    Contents, Fault, Held, Holder, HostStore, NewJournal, NewState, Pen, Reading, StateError,
-    Store as _, Talk,
+    Contents, Fault, Held, Holder, HostStore, NewJournal, NewState, Pen, Reading, StateError, Talk,
 };
 use crate::model::hex_of;
 
@@ -116,13 +115,6 @@ impl Held for HostHeld {
     async fn retire(&mut self, note: &str) -> Result<(), StateError> {
         let note = format!("{note}\n");
         self.tell(&format!("retire {}", note.len()), note.as_bytes()).await
-    }
-
-    async fn set_aside(&mut self) -> Result<Vec<PathBuf>, StateError> {
-        let there = self.contents().await?;
-        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        self.tell(&format!("aside {stamp}"), b"").await?;
-        Ok(there.kept_aside(self.store.place(), &stamp))
     }
 }
 
