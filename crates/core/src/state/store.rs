@@ -51,7 +51,8 @@ pub trait Held: Reading {
     /// Replaces the state, so that a reader sees the old or the new one, and keeps a copy.
     async fn save(&mut self, state: &NewState<'_>) -> Result<(), StateError>;
 
-    /// Puts the state aside, for it is elsewhere from now on; `note` is what those are told who
+    /// Puts all that is left of a state aside, for it is elsewhere from now on, or is made again;
+    /// nothing of it is lost. `note` is what those are told who
     /// look for it here. Only a state that begins here anew takes the note away.
     async fn retire(&mut self, note: &str) -> Result<(), StateError>;
 }

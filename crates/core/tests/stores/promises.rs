@@ -3,8 +3,8 @@
 use freehold_core::{
     model::{HostName, NetworkName},
     state::{
-        Fact, HISTORY, Holder, NewJournal, NewState, Outcome, Session, StateError, StoreTrouble,
-        Written,
+        Anew, Fact, HISTORY, Holder, NewJournal, NewState, Outcome, Session, Snapshot, StateError,
+        StoreTrouble, Written,
     },
 };
 use futures::{FutureExt as _, future::BoxFuture};
@@ -14,7 +14,7 @@ use crate::world::Case;
 
 type Promise = for<'a> fn(&'a Case<'a>) -> BoxFuture<'a, ()>;
 
-pub(crate) const PROMISES: [(&str, Promise); 11] = [
+pub(crate) const PROMISES: [(&str, Promise); 12] = [
     ("reads back what was saved, and keeps ten", |case| reads_back(case).boxed()),
     ("only what follows the last state is written", |case| compares_and_swaps(case).boxed()),
     ("one at a time, and the other is named", |case| one_at_a_time(case).boxed()),
@@ -25,6 +25,7 @@ pub(crate) const PROMISES: [(&str, Promise); 11] = [
     ("who was superseded writes no more", |case| superseded(case).boxed()),
     ("gone at the beginning: refused", |case| gone_at_the_beginning(case).boxed()),
     ("gone in the middle: told next time", |case| gone_in_the_middle(case).boxed()),
+    ("what is damaged is kept, and made again", |case| made_again(case).boxed()),
     ("moves here and back", |case| moves(case).boxed()),
 ];
 
@@ -202,6 +203,39 @@ async fn superseded(case: &Case<'_>) {
     assert_eq!(case.state(1).read().await.unwrap(), other.snapshot);
     case.store().take_over().await.unwrap();
     case.store().take_over().await.unwrap();
+}
+
+async fn made_again(case: &Case<'_>) {
+    let mut session = case.state(0).lock("test").await.unwrap();
+    drop(session.begin().await.unwrap());
+    let mut snapshot = session.snapshot.clone();
+    snapshot.fold(&known("a"));
+    session.save(snapshot).await.unwrap();
+    drop(session);
+    let refused = locked(case, 0).await.unwrap_err();
+    assert!(matches!(refused, StateError::There { serial: 1, .. }), "{refused}");
+    let before = case.state(1).read().await.unwrap();
+    let mut held = case.store().lock(&Holder::here("somebody")).await.unwrap();
+    let there = held.contents().await.unwrap().state.unwrap();
+    let seen = Written { lineage: before.lineage, serial: 1, bytes: there };
+    let damaged = Written { bytes: b"{".to_vec(), ..seen.clone() };
+    held.save(&NewState { state: &damaged, instead_of: Some(&seen) }).await.unwrap();
+    drop(held);
+    let anew = locked(case, 0).await.unwrap();
+    assert!(matches!(anew.lost, Some(StateError::Damaged { .. })), "{:?}", anew.lost);
+    anew.write(Snapshot { serial: 7, ..Snapshot::new(case.fleet) }).await.unwrap();
+    assert_eq!(again(case, 1).await.snapshot.serial, 8);
+}
+
+/// Takes the lock to make the state again, as soon as whoever had it is gone.
+async fn locked(case: &Case<'_>, person: usize) -> Result<Anew, StateError> {
+    let begun = std::time::Instant::now();
+    loop {
+        match case.state(person).lock_anew("recover").await {
+            Err(StateError::Locked { .. }) if begun.elapsed().as_secs() < 10 => {}
+            taken => return taken,
+        }
+    }
 }
 
 async fn gone_at_the_beginning(case: &Case<'_>) {

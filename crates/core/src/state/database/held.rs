@@ -132,15 +132,18 @@ impl Rows {
         answered(saving.commit()).await
     }
 
+    /// Gives all rows another name, that of no fleet.
     async fn retire(&mut self, note: &str) -> Result<(), Fault> {
         let fleet = self.store.fleet.clone();
         let going = self.db.begin().await?;
         let ask = "INSERT INTO freehold_moved (fleet, note) VALUES ($1, $2)
                    ON CONFLICT (fleet) DO UPDATE SET note = excluded.note";
         answered(going.execute(ask, &[&fleet, &note])).await?;
-        for table in ["freehold_state", "freehold_journal"] {
-            let ask = format!("DELETE FROM {table} WHERE fleet = $1");
-            answered(going.execute(&ask, &[&fleet])).await?;
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S.%6fZ");
+        let aside = format!("{fleet}.moved-{stamp}");
+        for table in ["freehold_journal", "freehold_history", "freehold_state"] {
+            let ask = format!("UPDATE {table} SET fleet = $2 WHERE fleet = $1");
+            answered(going.execute(&ask, &[&fleet, &aside])).await?;
         }
         answered(going.commit()).await
     }

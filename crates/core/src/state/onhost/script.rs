@@ -131,10 +131,11 @@ pub(super) const SCRIPT: &str = r#"
         retire)
           take "$a" "$d/moved.new" conv=fsync || continue;
           t=moved-$(date -u +%Y%m%dT%H%M%SZ)-$$;
-          if why=$( {
-            mv -T -- "$d/moved.new" "$d/moved" && mv -T -- "$s" "$s.$t" &&
-            if [ -e "$j" ]; then mv -T -- "$j" "$j.$t"; fi && sync -- "$d";
-          } 2>&1 ); then echo ok; else fail "$why"; fi;;
+          why=$(mv -T -- "$d/moved.new" "$d/moved" 2>&1);
+          for f in "$j" "$h" "$s"; do
+            if [ -z "$why" ] && [ -e "$f" ]; then why=$(mv -T -- "$f" "$f.$t" 2>&1); fi;
+          done;
+          if [ -z "$why" ]; then sync -- "$d"; echo ok; else fail "$why"; fi;;
         *) exit 0;;
       esac;
     done
