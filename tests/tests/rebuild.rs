@@ -213,8 +213,9 @@ fn a_host_that_comes_back(
 
 /// The repository, the identity secret and a fresh host.
 fn from_nothing(rack1: &Burnt<'_>, lab: &Lab) {
-    let bed =
-        Bed::new(lab, &text(lab, "rbn").replace("[host.rack1, host.rack2]", "host.rack1")).unwrap();
+    // The addresses of the other fleet are in use.
+    let text = text(lab, "rbn").replace("[host.rack1, host.rack2]", "host.rack1");
+    let bed = Bed::new(lab, &text.replace("10.77.0.160-", "10.77.0.165-")).unwrap();
     fs::copy(lab.known_hosts(), bed.path().join("known_hosts")).unwrap();
     bed.expect(0, &["apply", "--yes"]).unwrap();
     let faces = ["rbnweb", "rbndb"].map(|name| (name, face(&bed, "rack1", name)));

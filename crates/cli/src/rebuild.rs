@@ -132,20 +132,18 @@ impl Change<'_> {
             return Err(Failure::input(format!("no host is named {to}"))
                 .hint("make the new machine one first: freehold host add ADDRESS"));
         }
-        match reached.observed.get(to) {
-            Some(Seen::Whole(view)) => Ok(view),
-            _ => {
-                tell_errors(&reached.errors);
-                let hint = match to == self.host {
-                    true => format!(
-                        "let its block name the new machine, or give another host: --as NEW; \
-                         `freehold doctor {to}` says what is wrong"
-                    ),
-                    false => format!("freehold doctor {to}"),
-                };
-                Err(Failure::new(Exit::Part, format!("{to} was not read")).hint(hint))
-            }
+        if let Some(Seen::Whole(view)) = reached.observed.get(to) {
+            return Ok(view);
         }
+        tell_errors(&reached.errors);
+        let hint = match to == self.host {
+            true => format!(
+                "let its block name the new machine, or give another host: --as NEW; `freehold \
+                 doctor {to}` says what is wrong"
+            ),
+            false => format!("freehold doctor {to}"),
+        };
+        Err(Failure::new(Exit::Part, format!("{to} was not read")).hint(hint))
     }
 
     /// Two machines would have the same VMs.

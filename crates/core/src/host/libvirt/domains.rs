@@ -172,7 +172,7 @@ impl Libvirt {
 
     /// Returns what guests are offered.
     pub(crate) async fn offer(&self) -> Result<Offer, Trouble> {
-        self.read(|connect| Ok(offer(&connect.capabilities()?)?)).await
+        self.read(|connect| offer(&connect.capabilities()?)).await
     }
 }
 
