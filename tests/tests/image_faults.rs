@@ -14,7 +14,7 @@ use acceptance::{
 use common::{
     lab,
     picture::{MIB, Picture, by, cached, programs_without},
-    small::{Gone, pool_files, says},
+    small::{Gone, id, pool_files, says},
 };
 
 /// Where a host gets by itself, and where only this machine gets.
@@ -157,6 +157,7 @@ fn wget_goes_on_and_follows_as_curl_does() {
     let text =
         text.replace(&picture.sha256, &other.sha256).replace(&web.url("/p"), &nowhere.url("/p"));
     let odd = other.bed("imgfwget2", "picture.qcow2");
+    let text = text.replace(&id("imgfwget"), &id("imgfwget2"));
     odd.write("fleet.hcl", &text.replace("imgfwget", "imgfwget2")).unwrap();
     let odd = by(odd, &lab, &sshd.config("rack1").unwrap());
     says(&odd.expect(1, &["apply", "--yes"]).unwrap(), &["leads to file:///etc/passwd"]);

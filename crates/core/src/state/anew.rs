@@ -2,7 +2,8 @@
 //! aside.
 
 use super::{
-    Held, Holder, NewState, Snapshot, State, StateError, Written, format::bytes_of, ledger::Known,
+    Held, Holder, NewState, SharedStore, Snapshot, State, StateError, Written, format::bytes_of,
+    ledger::Known,
 };
 
 /// The store while its state is made again; dropping it lets go of the lock.
@@ -27,14 +28,26 @@ impl State {
                 let (path, serial) = (self.store().place().state(), known.snapshot.serial);
                 return Err(StateError::There { path, serial });
             }
-            Err(
-                error @ (StateError::Damaged { .. }
-                | StateError::OtherHistory { .. }
-                | StateError::Older { .. }),
-            ) => Some(error),
+            Err(error) if is_lost(&error) => Some(error),
             Err(error) => return Err(error),
         };
         Ok(Anew { held, lost })
+    }
+}
+
+/// What is told to whoever looks between the two steps of [`Anew::write`].
+const NOTE: &str = "it is being made again: freehold recover";
+
+/// Says whether a state that cannot be read is lost. What a folder remembers of a shared one speaks
+/// against the folder as well: somebody else may have made that state again.
+fn is_lost(error: &StateError) -> bool {
+    let remembered = |path: &std::path::Path| path.ends_with(SharedStore::MEMORY);
+    match error {
+        StateError::Damaged { .. } => true,
+        StateError::Moved { note, .. } => note == NOTE,
+        StateError::OtherHistory { path, .. } => !remembered(path),
+        StateError::Older { newer, .. } => !remembered(newer),
+        _ => false,
     }
 }
 
@@ -42,7 +55,7 @@ impl Anew {
     /// Writes the state, with the serial that follows its own; what was left of the lost one is put
     /// aside.
     pub async fn write(mut self, mut snapshot: Snapshot) -> Result<(), StateError> {
-        self.held.retire("it is being made again: freehold recover").await?;
+        self.held.retire(NOTE).await?;
         snapshot.serial += 1;
         let (lineage, serial) = (snapshot.lineage, snapshot.serial);
         let state = Written { lineage, serial, bytes: bytes_of(&snapshot) };

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{
     Contents, Held, Holder, LocalStore, NewJournal, NewState, Pen, Place, Reading, Session,
-    StateError, Store, bytes::bytes_of, door::LastRun, format::parse, place::Part, replace_file,
-    replay,
+    StateError, Store, Written, bytes::bytes_of, door::LastRun, format::parse, place::Part,
+    replace_file, replay,
 };
 use crate::model::FleetId;
 
@@ -32,7 +32,7 @@ pub(super) struct Seen {
     serial: u64,
 }
 
-const SEEN: &str = "shared.json";
+const SEEN: &str = SharedStore::MEMORY;
 const JOURNAL: &str = "journal.jsonl";
 
 impl Seen {
@@ -56,6 +56,9 @@ impl Seen {
 }
 
 impl SharedStore {
+    /// The file in which a folder remembers the store it uses.
+    pub(super) const MEMORY: &str = "shared.json";
+
     /// Uses a store from a folder.
     pub fn new(far: Arc<dyn Store>, folder: LocalStore, fleet: FleetId) -> Self {
         Self { far, folder, fleet }
@@ -70,11 +73,19 @@ impl SharedStore {
         let session = Session::take(&self.folder, self.fleet, command, run).await?;
         let mut far = self.far.lock(&Holder::here(command)).await?;
         let there = far.contents().await?;
-        if there.state.is_some() || (there.moved.is_none() && !there.history.is_empty()) {
+        // Somebody who has no state may have looked there first.
+        let has_state = there.state.is_some();
+        let begun = there.state.and_then(|bytes| {
+            let known = parse(&bytes, self.fleet).ok().filter(|state| state.serial == 0)?;
+            Some(Written { lineage: known.lineage, serial: 0, bytes })
+        });
+        let is_begun = begun.is_some() && there.history.iter().all(|serial| *serial == 0);
+        let is_empty = there.history.is_empty() || there.moved.is_some();
+        if !is_begun && (has_state || !is_empty) {
             return Err(self.memory().two_states());
         }
         let (mut held, state) = session.into_parts();
-        far.save(&NewState { state: &state, instead_of: None }).await?;
+        far.save(&NewState { state: &state, instead_of: begun.as_ref() }).await?;
         held.retire("").await?;
         Seen::write(&self.folder, self.far.place(), (state.lineage, state.serial))?;
         Ok(state.serial)
@@ -167,11 +178,14 @@ impl Memory {
         let mirror = bytes_of(&self.folder.path(JOURNAL))?;
         // The store's journal is the beginning of ours if it is of the same run. A store that is
         // the copy of another has none.
+        let next = state.map(|(lineage, serial)| (lineage, serial + 1));
+        let is_next =
+            |journal: &[u8]| next.is_some() && replay::run_of(&self.place, journal) == next;
         let longer = |mirror: &Vec<u8>| match &there.journal {
-            Some(journal) => mirror.starts_with(journal),
-            None => state.is_some_and(|(lineage, serial)| {
-                replay::run_of(&self.place, mirror) == Some((lineage, serial + 1))
-            }),
+            // One that is torn or empty is damaged, and no beginning of anything.
+            Some(journal) if !journal.contains(&b'\n') => false,
+            Some(journal) => mirror.starts_with(journal) || (is_next(mirror) && !is_next(journal)),
+            None => is_next(mirror),
         };
         if let Some(mirror) = mirror.filter(longer) {
             there.journal = Some(mirror);
@@ -181,12 +195,20 @@ impl Memory {
 
     fn refuse_own_state(&self, there: Option<(Uuid, u64)>) -> Result<(), StateError> {
         let path = self.folder.path("state.json");
-        let Some(own) = bytes_of(&path)?.and_then(|bytes| parse(&bytes, self.fleet).ok()) else {
-            return Ok(());
+        let Some(bytes) = bytes_of(&path)? else { return Ok(()) };
+        let Ok(own) = parse(&bytes, self.fleet) else {
+            if there.is_some() {
+                return Ok(());
+            }
+            let why = "it cannot be read, and the shared store is empty".to_owned();
+            let hint = "take the `state` block out and run `freehold plan`: it says what mends it; \
+                        then `freehold state push`";
+            return Err(StateError::Damaged { path, why, hint: hint.to_owned() });
         };
         match there {
             _ if own.serial == 0 => Ok(()),
-            None => {
+            // Somebody without a state looked there: it knows of nothing.
+            None | Some((_, 0)) => {
                 let place = self.place.to_string();
                 Err(StateError::NotPushed { place, path, serial: own.serial })
             }
@@ -210,7 +232,8 @@ impl Memory {
         // Another place is another history, or the copy of this one.
         let have = match there {
             Some((lineage, serial)) if lineage == seen.lineage => serial,
-            Some((lineage, _)) if seen.place == self.place.to_string() => {
+            // Of a history of which nothing was written nothing can be lost.
+            Some((lineage, _)) if seen.place == self.place.to_string() && seen.serial > 0 => {
                 return Err(StateError::OtherHistory {
                     path: newer.clone(),
                     have: seen.lineage.to_string(),

@@ -225,6 +225,24 @@ async fn made_again(case: &Case<'_>) {
     assert!(matches!(anew.lost, Some(StateError::Damaged { .. })), "{:?}", anew.lost);
     anew.write(Snapshot { serial: 7, ..Snapshot::new(case.fleet) }).await.unwrap();
     assert_eq!(again(case, 1).await.snapshot.serial, 8);
+    if !case.world.is_shared() {
+        return;
+    }
+    // Cut between the two steps of it, it is begun once more.
+    let mut held = case.store().lock(&Holder::here("somebody")).await.unwrap();
+    held.retire("it is being made again: freehold recover").await.unwrap();
+    drop(held);
+    let anew = locked(case, 0).await.unwrap();
+    assert!(matches!(anew.lost, Some(StateError::Moved { .. })), "{:?}", anew.lost);
+    let known = Snapshot { serial: 8, hosts: again_known(), ..Snapshot::new(case.fleet) };
+    anew.write(known).await.unwrap();
+    // Who knew the one before does not take the new one for lost.
+    let refused = locked(case, 1).await.unwrap_err();
+    assert!(matches!(refused, StateError::OtherHistory { .. }), "{refused}");
+}
+
+fn again_known() -> std::collections::BTreeMap<HostName, Uuid> {
+    [("a".parse().unwrap(), Uuid::from_u128(1))].into()
 }
 
 /// Takes the lock to make the state again, as soon as whoever had it is gone.
@@ -280,6 +298,16 @@ async fn gone_in_the_middle(case: &Case<'_>) {
     assert_eq!(case.state(1).read().await.unwrap().networks.len(), 1);
 }
 
+/// Returns why the lock is not to be had, once whoever had it is gone.
+async fn again_refused(case: &Case<'_>, person: usize) -> StateError {
+    loop {
+        match case.state(person).lock("test").await.unwrap_err() {
+            StateError::Locked { .. } => {}
+            error => return error,
+        }
+    }
+}
+
 async fn moves(case: &Case<'_>) {
     if !case.world.is_shared() {
         return;
@@ -292,8 +320,18 @@ async fn moves(case: &Case<'_>) {
     drop(session);
     let error = case.state(0).lock("test").await.unwrap_err();
     assert!(matches!(error, StateError::NotPushed { serial: 1, .. }), "{error}");
+    // Somebody with a fresh clone looks there first.
+    drop(again(case, 1).await);
+    let error = again_refused(case, 0).await;
+    assert!(matches!(error, StateError::NotPushed { serial: 1, .. }), "{error}");
     assert_eq!(error.hint().unwrap(), "move it there: `freehold state push`");
-    assert_eq!(case.sharing(0).push("push").await.unwrap(), 1);
+    let pushed = loop {
+        match case.sharing(0).push("push").await {
+            Err(StateError::Locked { .. }) => {}
+            pushed => break pushed.unwrap(),
+        }
+    };
+    assert_eq!(pushed, 1);
     assert_eq!(case.state(1).read().await.unwrap().hosts.len(), 1);
     let error = folder.lock("test").unwrap_err();
     assert!(matches!(error, StateError::Elsewhere { .. }), "{error}");

@@ -53,7 +53,12 @@ impl Address {
         let text = Secret::new(format!("{base}?{}", rest.join("&")));
         // What is wrong with it may hold a part of it, so it is not told.
         let config = text.expose().parse::<Config>().ok();
-        let mut config = config.filter(|config| !config.get_hosts().is_empty()).ok_or_else(bad)?;
+        // A password with a bare @ would be taken for a part of the host, and shown.
+        let is_host = |host: &Host| !matches!(host, Host::Tcp(name) if name.contains('@'));
+        let is_whole = |config: &Config| {
+            !config.get_hosts().is_empty() && config.get_hosts().iter().all(is_host)
+        };
+        let mut config = config.filter(is_whole).ok_or_else(bad)?;
         let usual = || if is_here(&config) { Mode::Disable } else { Mode::Verify };
         let mode = mode.unwrap_or_else(usual);
         let shown = shown(&config);
@@ -173,6 +178,7 @@ mod tests {
     fn no_password_is_ever_shown() {
         let url = "postgres://freehold:poison@db.example.org:6432/state?sslmode=disable";
         assert_eq!(parse(url).unwrap().shown, "postgres://freehold@db.example.org:6432/state");
+        assert!(parse("postgres://u:one@poison@db.example.org/d").is_err(), "a bare @");
         for bad in ["?nonsense=poison", ":poison/d", "/d?port=poison", "?sslmode=poison"] {
             let url = format!("postgres://u:poison@db.example.org{bad}");
             let Err(error) = parse(&url) else { panic!("{bad}") };

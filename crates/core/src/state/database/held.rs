@@ -105,7 +105,8 @@ impl Rows {
                 answered(saving.execute(ask, &[&fleet])).await?;
                 let ask = "INSERT INTO freehold_state (fleet, lineage, serial, state)
                            VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-                saving.execute(ask, &[&fleet, &new.lineage, &serial, &new.bytes]).await?
+                let values: [&(dyn ToSql + Sync); 4] = [&fleet, &new.lineage, &serial, &new.bytes];
+                answered(saving.execute(ask, &values)).await?
             }
             Some(old) => {
                 let ask = "UPDATE freehold_state

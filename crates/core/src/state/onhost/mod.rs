@@ -154,8 +154,12 @@ impl HostStore {
 
     async fn follow(&self, holder: &Holder, state: &Written) -> Result<(), StateError> {
         let mut held = self.take(holder).await?;
-        let there = held.contents().await?.state;
-        let there = there.map(|bytes| Written { bytes, ..state.clone() });
+        let there = held.contents().await?;
+        // It may be the state itself by now, or have been one.
+        if there.moved.is_some() || there.history.last().is_some_and(|last| *last > state.serial) {
+            return Err(self.error("write", Fault::Changed));
+        }
+        let there = there.state.map(|bytes| Written { bytes, ..state.clone() });
         held.save(&NewState { state, instead_of: there.as_ref() }).await
     }
 
