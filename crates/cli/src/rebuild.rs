@@ -122,8 +122,7 @@ impl Change<'_> {
 
     fn has_ours(&self, reached: &Reached, host: &HostName) -> bool {
         let Some(Seen::Whole(view)) = reached.observed.get(host) else { return false };
-        let card = view.pool.as_ref().and_then(|pool| pool.card.as_ref());
-        card.is_some_and(|card| card.fleets.contains_key(&self.context.fleet.id.to_string()))
+        view.card().is_some_and(|card| card.knows(self.context.fleet.id))
     }
 
     fn new_host<'a>(&self, reached: &'a Reached) -> Result<&'a HostView, Failure> {
@@ -158,9 +157,8 @@ impl Change<'_> {
                 .hint("its VMs would run twice: shut the machine down first"));
         }
         let Some(Seen::Whole(view)) = reached.observed.get(self.host) else { return Ok(()) };
-        let card = view.pool.as_ref().and_then(|pool| pool.card.as_ref());
         let known = snapshot.hosts.get(self.host);
-        let is_known = card.is_some_and(|card| known == Some(&card.host));
+        let is_known = view.card().is_some_and(|card| known == Some(&card.host));
         if !is_known && !self.has_ours(reached, self.host) {
             return Ok(());
         }

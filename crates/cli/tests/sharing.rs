@@ -9,12 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use freehold_core::{
-    model::FleetId,
-    state::{Fact, LocalStore, LockFile},
-};
-use futures::FutureExt as _;
-
 mod folder;
 
 use folder::Fleet;
@@ -23,20 +17,7 @@ use folder::Fleet;
 fn made() -> Fleet {
     let fleet = Fleet::new("web 1");
     fleet.run(&["plan", "--lock"]).is(0, &["decided: vm web-0"]);
-    let id: FleetId = "f7c10b8e5a2d4c93b6e1f04a7d825c39".parse().unwrap();
-    let decisions = LockFile::of(&fleet.path(""), id).read().unwrap();
-    let web = decisions.vms.values().next().unwrap();
-    let record = serde_json::json!({
-        "uuid": web.uuid, "host": web.host, "incarnation": 1, "disks": [], "seed": "", "made": true,
-    });
-    let made: Fact = serde_json::from_value(serde_json::json!({
-        "fact": "vm", "vm": "web-0", "record": record, "decision": web,
-    }))
-    .unwrap();
-    let mut session = LocalStore::of(&fleet.path(""), id).lock("test").unwrap();
-    let mut snapshot = session.snapshot.clone();
-    snapshot.fold(&made);
-    session.save(snapshot).now_or_never().unwrap().unwrap();
+    fleet.has_made_web();
     fleet
 }
 

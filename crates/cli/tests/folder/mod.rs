@@ -8,6 +8,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use freehold_core::{
+    model::FleetId,
+    state::{Fact, LocalStore, LockFile},
+};
+use futures::FutureExt as _;
+
 /// A fleet's folder; its hosts answer nobody.
 pub(crate) struct Fleet {
     folder: tempfile::TempDir,
@@ -37,6 +43,24 @@ impl Fleet {
         fleet.declare(vms);
         fleet.run(&["init"]).is(0, &["identity.key"]);
         fleet
+    }
+
+    /// Writes into the folder's state that `web-0` was made where it was decided.
+    pub(crate) fn has_made_web(&self) {
+        let id: FleetId = "f7c10b8e5a2d4c93b6e1f04a7d825c39".parse().unwrap();
+        let decisions = LockFile::of(&self.path(""), id).read().unwrap();
+        let web = decisions.vms.values().next().unwrap();
+        let record = serde_json::json!({
+            "uuid": web.uuid, "host": web.host, "incarnation": 1, "disks": [], "seed": "", "made": true,
+        });
+        let made: Fact = serde_json::from_value(serde_json::json!({
+            "fact": "vm", "vm": "web-0", "record": record, "decision": web,
+        }))
+        .unwrap();
+        let mut session = LocalStore::of(&self.path(""), id).lock("test").unwrap();
+        let mut snapshot = session.snapshot.clone();
+        snapshot.fold(&made);
+        session.save(snapshot).now_or_never().unwrap().unwrap();
     }
 
     pub(crate) fn path(&self, file: &str) -> PathBuf {

@@ -41,6 +41,13 @@ pub struct HostView {
     pub bridges: Vec<String>,
 }
 
+impl HostView {
+    /// Returns `freehold-host.json`, where there is one.
+    pub fn card(&self) -> Option<&HostCard> {
+        self.pool.as_ref()?.card.as_ref()
+    }
+}
+
 /// Our pool on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PoolView {
@@ -77,6 +84,11 @@ impl HostCard {
     pub const FILE: &str = "freehold-host.json";
     /// The form written today.
     pub const FORMAT: u32 = 1;
+
+    /// Says whether a fleet has made anything on the host.
+    pub fn knows(&self, fleet: FleetId) -> bool {
+        self.fleets.contains_key(&fleet.to_string())
+    }
 
     /// Returns the card that lies on the host with one fleet's part as in this one; `None` when it
     /// is another host's, or another daemon's.

@@ -159,8 +159,7 @@ impl Order<'_> {
     /// Says whether a host that the state does not know has a card that knows later runs.
     fn meets_a_later_card(&self, host: &HostName) -> bool {
         let Some(Seen::Whole(view)) = self.world.observed.get(host) else { return false };
-        let card = view.pool.as_ref().and_then(|pool| pool.card.as_ref());
-        let run = card.and_then(|card| card.fleets.get(&self.plan.fleet.to_string()));
+        let run = view.card().and_then(|card| card.fleets.get(&self.plan.fleet.to_string()));
         let later = run.is_some_and(|run| *run > self.plan.serial);
         later && !self.world.snapshot.hosts.contains_key(host)
     }

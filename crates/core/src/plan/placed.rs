@@ -50,7 +50,7 @@ impl<'a> Placed<'a> {
         }
         let declared = |host: &HostName| world.fleet.hosts.contains_key(host);
         for (host, view) in read(world.observed).filter(|(host, _)| declared(host)) {
-            if let Some(card) = view.pool.as_ref().and_then(|pool| pool.card.as_ref()) {
+            if let Some(card) = view.card() {
                 placed.cards.entry(card.host).or_default().push(host);
             }
         }

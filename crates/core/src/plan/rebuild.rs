@@ -228,13 +228,12 @@ impl<'a> Burnt<'a> {
     /// Says whether the name is another machine's now: it shows neither the card that we know nor a VM
     /// that the state places there.
     fn is_another_machine(&self) -> bool {
-        let card = self.view.pool.as_ref().and_then(|pool| pool.card.as_ref());
         let known = self.snapshot.hosts.get(self.host);
         let is_its = |record: &&VmRecord| record.host == *self.host;
         let has =
             |record: &VmRecord| self.view.domains.iter().any(|domain| domain.uuid == record.uuid);
         self.host == self.to
-            && card.is_none_or(|card| known != Some(&card.host))
+            && self.view.card().is_none_or(|card| known != Some(&card.host))
             && !self.snapshot.vms.values().filter(is_its).any(has)
     }
 

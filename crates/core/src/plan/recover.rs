@@ -115,8 +115,7 @@ pub(super) fn has_unknown(view: &HostView, host: &HostName, snapshot: &Snapshot)
 
 /// Returns a host's card where it knows this fleet.
 fn card_of(view: &HostView, fleet: FleetId) -> Option<&HostCard> {
-    let card = view.pool.as_ref()?.card.as_ref()?;
-    card.fleets.contains_key(&fleet.to_string()).then_some(card)
+    view.card().filter(|card| card.knows(fleet))
 }
 
 fn networks(
